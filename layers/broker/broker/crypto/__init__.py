@@ -1,0 +1,1 @@
+"""Signing keys, handles (codes, refresh tokens, states), sealing, tokens. No I/O."""

@@ -1,0 +1,90 @@
+"""What the operator decides at deployment, read once from the environment.
+
+Holds names and limits only, never a secret: secrets are read from Secrets Manager where they are used.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Deployment settings. All durations are seconds.
+
+    Attributes:
+        issuer: issuer URL without a trailing slash; empty when it is derived from the API's own id.
+        region: AWS Region, part of the derived issuer.
+        registry_table, grants_table: names of the two DynamoDB tables.
+        keys_secret: Secrets Manager id of the key document.
+        provider_secret_prefix: prefix of the Secrets Manager names of the providers' credentials.
+        local: local mode. Allows an http://localhost issuer and http upstreams on the loopback interface.
+        registry_cache: how long a client or provider read from the Registry may be used.
+        login_lifetime: from the authorization request to the provider's answer.
+        exchange_lifetime: from the provider's answer to the end of the upstream exchange.
+        code_lifetime: of an authorization code (RFC 6749 section 4.1.2 allows 600 at most).
+        access_token_lifetime: of an access token and an ID token, unless the client says otherwise.
+        idle_lifetime: of a refresh token that is not used.
+        absolute_lifetime: of a login, however often it is refreshed.
+        retry_window: how long the predecessor of a refresh token gets the same successor; 0 is strict OAuth 2.1.
+        code_attempts: wrong verifiers that a code survives.
+        upstream_deadline: total time of the calls to a provider within one request.
+        lease: how long one instance may hold the right to refresh an upstream token; longer than upstream_deadline.
+    """
+
+    issuer: str = ""
+    region: str = "us-east-1"
+    registry_table: str = ""
+    grants_table: str = ""
+    keys_secret: str = ""
+    provider_secret_prefix: str = ""
+    local: bool = False
+    registry_cache: int = 60
+    login_lifetime: int = 600
+    exchange_lifetime: int = 60
+    code_lifetime: int = 60
+    access_token_lifetime: int = 600
+    idle_lifetime: int = 14 * 86400
+    absolute_lifetime: int = 90 * 86400
+    retry_window: int = 30
+    code_attempts: int = 5
+    upstream_deadline: float = 10.0
+    lease: float = 15.0
+
+
+LIMITS: Mapping[str, tuple[int, int]] = {
+    "registry_cache": (0, 300),
+    "login_lifetime": (60, 3600),
+    "code_lifetime": (10, 600),
+    "access_token_lifetime": (60, 86400),
+    "idle_lifetime": (600, 400 * 86400),
+    "absolute_lifetime": (600, 400 * 86400),
+    "retry_window": (0, 60),
+}
+"""Smallest and largest value of each number that the environment may set."""
+
+
+def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings.
+
+    Errors: ValueError naming the variable and the rule, when a number is out of its limits.
+    """
+    numbers: dict[str, int] = {}
+    for name, (low, high) in LIMITS.items():
+        variable = f"BROKER_{name.upper()}"
+        text = environ.get(variable, "")
+        if not text:
+            continue
+        if not text.isdigit() or not low <= int(text) <= high:
+            raise ValueError(f"{variable} must be a whole number of seconds from {low} to {high}")
+        numbers[name] = int(text)
+    return Settings(
+        issuer=environ.get("BROKER_ISSUER", "").rstrip("/"),
+        region=environ.get("AWS_REGION", "us-east-1"),
+        registry_table=environ.get("BROKER_REGISTRY_TABLE", ""),
+        grants_table=environ.get("BROKER_GRANTS_TABLE", ""),
+        keys_secret=environ.get("BROKER_KEYS_SECRET", ""),
+        provider_secret_prefix=environ.get("BROKER_PROVIDER_SECRET_PREFIX", ""),
+        local=environ.get("BROKER_LOCAL", "") == "1",
+        **numbers,
+    )
