@@ -1,0 +1,505 @@
+"""The Grants table: one login is one item for its whole life, and each step of it is one conditional write.
+
+So each step happens exactly once, however many requests race. DynamoDB deletes expired items up to days late, hence every
+condition checks `expires_at` itself; `delete_at` is housekeeping alone. The provider's tokens lie beside the login, sealed,
+in an item of their own ("upstream"), so that the item that rotates stays under one write unit of 1 KB.
+"""
+
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from broker import clock
+from broker.crypto.handles import GRANT_ID_BYTES
+from broker.encoding import b64url
+from broker.store.attributes import Item, item, plain
+from broker.store.aws import ConditionFailed, call
+
+KEEP_AFTER_END = 86400
+"""Seconds that an ended or expired login stays readable, so that "why was this user logged out" has an answer."""
+CLIENT_SHARDS = 16
+"""Parts that one client's logins are spread over in the index, so that a busy client makes no hot partition."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A login. Which attributes are set depends on the stage (docs/storage.md has the table). Times are epoch seconds.
+
+    Attributes:
+        stage: login, exchange, code, active or ended.
+        scope: granted scope; `resource`: granted resource indicators.
+        browser_hash: SHA-256 of the secret in the browser's login cookie.
+        code_hash, secret_hash: SHA-256 of the code's secret and of the grant secret.
+        code_sealed: grant secret and claims, sealed under the code's secret; gone once the code is redeemed.
+        generation: number of the refresh token that counts; rotated_at: when it came to be.
+        rotated_scope: the scope asked for in the request that made this generation, as one string ("" = none).
+        handle_key, upstream_due: what the present refresh token was made with, so that it can be made again.
+        attempts: wrong verifiers that the code has met.
+    """
+
+    grant_id: str
+    stage: str
+    client_id: str
+    provider: str
+    created_at: int
+    expires_at: int
+    redirect_uri: str = ""
+    redirect_uri_sent: bool = False
+    scope: tuple[str, ...] = ()
+    resource: tuple[str, ...] = ()
+    state: str | None = None
+    code_challenge: str | None = None
+    nonce: str | None = None
+    max_age: int | None = None
+    browser_hash: bytes = field(default=b"", repr=False)
+    subject: str = ""
+    auth_time: int = 0
+    code_hash: bytes = field(default=b"", repr=False)
+    secret_hash: bytes = field(default=b"", repr=False)
+    code_sealed: bytes = field(default=b"", repr=False)
+    generation: int = 0
+    rotated_at: int = 0
+    rotated_scope: str = ""
+    handle_key: int = 0
+    upstream_due: int = 0
+    absolute_expires_at: int = 0
+    attempts: int = 0
+    ended_at: int = 0
+    end_reason: str = ""
+
+
+@dataclass(frozen=True)
+class Link:
+    """The provider's tokens of a login, sealed under the grant secret, and the lease on refreshing them.
+
+    Attributes:
+        version: counts the writes of `sealed`; part of what the seal is bound to.
+        lease_id, lease_until: who may refresh now, and until when (epoch milliseconds).
+        cool_until: no refresh is tried before (epoch seconds), after one failed.
+    """
+
+    grant_id: str
+    provider: str
+    sealed: bytes = field(repr=False)
+    version: int
+    lease_id: str = ""
+    lease_until: int = 0
+    cool_until: int = 0
+
+
+class Refused(Exception):
+    """The conditional write did not apply. `grant` is the login as it stood then, None if there is none (any more)."""
+
+    def __init__(self, grant: Grant | None) -> None:
+        super().__init__("refused")
+        self.grant = grant
+
+
+class LinkRefused(Exception):
+    """The write on the provider's tokens did not apply. `link` is what is there, None if nothing is."""
+
+    def __init__(self, link: Link | None) -> None:
+        super().__init__("refused")
+        self.link = link
+
+
+def new_grant_id() -> str:
+    """A random grant id: 128 bits in base64url."""
+    return b64url(secrets.token_bytes(GRANT_ID_BYTES))
+
+
+class Grants:
+    """All reads and writes of the Grants table. Errors of every method: StoreUnavailable."""
+
+    def __init__(self, dynamodb: Any, table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+
+    # -- the steps of a login, one conditional write each ----------------------------------------------------------
+
+    def begin(self, login: Grant) -> None:
+        """Step 1, by authorize: the login item. Errors: Refused if the id is taken (never, for random ids)."""
+        values = _values(login) | {"delete_at": login.expires_at + KEEP_AFTER_END}
+        try:
+            call(
+                self._dynamodb.put_item,
+                TableName=self._table,
+                Item=item(values),
+                ConditionExpression="attribute_not_exists(pk)",
+            )
+        except ConditionFailed:
+            raise Refused(None) from None
+
+    def claim(self, grant_id: str, *, provider: str, browser_hash: bytes, exchange_until: int) -> Grant:
+        """Step 2, by callback: use up the state. Only the browser and the provider that it was made for can.
+
+        Returns the login. Errors: Refused.
+        """
+        return self._step(
+            grant_id,
+            condition="stage = :login AND provider = :provider AND browser_hash = :browser AND expires_at > :now",
+            update="SET stage = :exchange, expires_at = :until REMOVE browser_hash",
+            values={
+                ":login": "login",
+                ":provider": provider,
+                ":browser": browser_hash,
+                ":now": clock.now(),
+                ":exchange": "exchange",
+                ":until": exchange_until,
+            },
+        )
+
+    def issue_code(self, code: Grant, link: Link) -> None:
+        """Step 3, by callback: the code and the sealed upstream tokens, both or neither.
+
+        Sets subject, auth_time, code_hash, secret_hash, code_sealed, upstream_due, absolute_expires_at and expires_at of
+        `code`. Errors: Refused when the login is no longer in the exchange.
+        """
+        values = {
+            ":exchange": "exchange",
+            ":now": clock.now(),
+            ":code": "code",
+            ":subject": code.subject,
+            ":auth_time": code.auth_time,
+            ":code_hash": code.code_hash,
+            ":secret_hash": code.secret_hash,
+            ":code_sealed": code.code_sealed,
+            ":upstream_due": code.upstream_due,
+            ":absolute": code.absolute_expires_at,
+            ":expires": code.expires_at,
+            ":delete": code.absolute_expires_at + KEEP_AFTER_END,
+        }
+        advance = {
+            "TableName": self._table,
+            "Key": _key(code.grant_id),
+            "ConditionExpression": "stage = :exchange AND expires_at > :now",
+            "UpdateExpression": "SET stage = :code, subject = :subject, auth_time = :auth_time, code_hash = :code_hash,"
+            " secret_hash = :secret_hash, code_sealed = :code_sealed, upstream_due = :upstream_due,"
+            " absolute_expires_at = :absolute, expires_at = :expires, delete_at = :delete REMOVE #state",
+            "ExpressionAttributeNames": {"#state": "state"},
+            "ExpressionAttributeValues": item(values),
+        }
+        put_link = {"TableName": self._table, "Item": _link_item(link, code.absolute_expires_at + KEEP_AFTER_END)}
+        try:
+            call(self._dynamodb.transact_write_items, TransactItems=[{"Update": advance}, {"Put": put_link}])
+        except ConditionFailed:
+            raise Refused(None) from None
+
+    def redeem(
+        self,
+        grant_id: str,
+        *,
+        code_hash: bytes,
+        client_id: str,
+        code_challenge: str | None,
+        redirect_uri: str | None,
+        resource: tuple[str, ...],
+        max_attempts: int,
+        handle_key: int,
+        idle_lifetime: int,
+    ) -> Grant:
+        """Step 4, by token: the code becomes an active login, once.
+
+        `redirect_uri` None: the request named none. Returns the login as it was *before*, with code_sealed.
+        Errors: Refused with the login as it stood.
+        """
+        now = clock.now()
+        condition = (
+            "stage = :code AND code_hash = :hash AND client_id = :client AND expires_at > :now AND attempts < :max"
+        )
+        values: dict[str, object] = {
+            ":code": "code",
+            ":hash": code_hash,
+            ":client": client_id,
+            ":now": now,
+            ":max": max_attempts,
+            ":active": "active",
+            ":one": 1,
+            ":none": "",
+            ":key": handle_key,
+            ":idle": now + idle_lifetime,
+            ":shard": f"{client_id}#{ord(grant_id[0]) % CLIENT_SHARDS}",
+        }
+        if code_challenge is None:
+            condition += " AND attribute_not_exists(code_challenge)"
+        else:
+            condition += " AND code_challenge = :challenge"
+            values[":challenge"] = code_challenge
+        if redirect_uri is not None:
+            condition += " AND redirect_uri = :redirect"
+            values[":redirect"] = redirect_uri
+        condition += _contains("resource", resource, values)
+        return self._step(
+            grant_id,
+            condition=condition,
+            update="SET stage = :active, generation = :one, rotated_at = :now, rotated_scope = :none, handle_key = :key,"
+            " expires_at = :idle, client_shard = :shard REMOVE code_sealed, nonce, max_age",
+            values=values,
+            names={"#resource": "resource"} if resource else {},
+            returns="ALL_OLD",
+        )
+
+    def count_attempt(self, grant_id: str) -> None:
+        """A wrong verifier or redirect_uri came with a code that is otherwise good. Errors: none but StoreUnavailable."""
+        try:
+            self._step(
+                grant_id,
+                condition="stage = :code",
+                update="SET attempts = attempts + :one",
+                values={":code": "code", ":one": 1},
+            )
+        except Refused:
+            return
+
+    def rotate(
+        self,
+        grant_id: str,
+        *,
+        generation: int,
+        secret_hash: bytes,
+        client_id: str,
+        scope: tuple[str, ...] | None,
+        resource: tuple[str, ...],
+        handle_key: int,
+        upstream_due: int,
+        idle_lifetime: int,
+    ) -> Grant:
+        """A refresh: generation n becomes n + 1, once. `scope` None: the request named none.
+
+        Expiry slides by `idle_lifetime` but never past the absolute end, which is checked apart. Returns the login as it
+        is now. Errors: Refused with the login as it stood.
+        """
+        now = clock.now()
+        condition = (
+            "stage = :active AND generation = :n AND client_id = :client AND secret_hash = :hash"
+            " AND expires_at > :now AND absolute_expires_at > :now"
+        )
+        values: dict[str, object] = {
+            ":active": "active",
+            ":n": generation,
+            ":client": client_id,
+            ":hash": secret_hash,
+            ":now": now,
+            ":next": generation + 1,
+            ":asked": " ".join(scope or ()),
+            ":key": handle_key,
+            ":due": upstream_due,
+            ":idle": now + idle_lifetime,
+        }
+        # The scope that was granted is known only to the item, and a refused request must consume nothing
+        # (RFC 6749 section 6), so the subset test is part of the same condition.
+        names: dict[str, str] = {}
+        for attribute, wanted in (("scope", scope or ()), ("resource", resource)):
+            condition += _contains(attribute, wanted, values)
+            names |= {f"#{attribute}": attribute} if wanted else {}
+        return self._step(
+            grant_id,
+            condition=condition,
+            update="SET generation = :next, rotated_at = :now, rotated_scope = :asked, handle_key = :key,"
+            " upstream_due = :due, expires_at = :idle",
+            values=values,
+            names=names,
+        )
+
+    def end(self, grant_id: str, reason: str, *, client_id: str | None = None) -> bool:
+        """End a login. False if it is not there or has ended already: the first reason stays.
+
+        `client_id`: only if it is this client's.
+        """
+        now = clock.now()
+        values: dict[str, object] = {":ended": "ended", ":now": now, ":reason": reason}
+        condition = "attribute_exists(pk) AND stage <> :ended"
+        if client_id is not None:
+            condition += " AND client_id = :client"
+            values[":client"] = client_id
+        try:
+            self._step(
+                grant_id,
+                condition=condition,
+                update="SET stage = :ended, ended_at = :now, end_reason = :reason REMOVE code_sealed, browser_hash, #state",
+                values=values,
+                names={"#state": "state"},
+            )
+        except Refused:
+            return False
+        return True
+
+    # -- the provider's tokens -------------------------------------------------------------------------------------
+
+    def read(self, grant_id: str) -> tuple[Grant | None, Link | None]:
+        """The login and its upstream tokens, in one consistent read."""
+        answer = call(
+            self._dynamodb.query,
+            TableName=self._table,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues=item({":pk": grant_id}),
+            ConsistentRead=True,
+        )
+        found = {stored["sk"]["S"]: stored for stored in answer["Items"]}
+        return (
+            _grant(found["grant"]) if "grant" in found else None,
+            _link(found["upstream"]) if "upstream" in found else None,
+        )
+
+    def read_link(self, grant_id: str) -> Link | None:
+        """The upstream tokens alone, in one consistent read."""
+        answer = call(
+            self._dynamodb.get_item, TableName=self._table, Key=_key(grant_id, "upstream"), ConsistentRead=True
+        )
+        return _link(answer["Item"]) if "Item" in answer else None
+
+    def take_lease(self, link: Link, lease_id: str, seconds: float) -> None:
+        """Get the sole right to refresh this version for a while. Errors: LinkRefused with what is there now."""
+        now = clock.now_ms()
+        self._link_step(
+            link.grant_id,
+            condition="version = :version AND lease_until < :now AND cool_until <= :now_s",
+            update="SET lease_id = :lease, lease_until = :until",
+            values={
+                ":version": link.version,
+                ":now": now,
+                ":now_s": now // 1000,
+                ":lease": lease_id,
+                ":until": now + int(seconds * 1000),
+            },
+        )
+
+    def write_link(self, link: Link, lease_id: str) -> None:
+        """Put refreshed tokens (`link.version` is the new version) in place of those the lease was taken on.
+
+        The lease is the fence: an instance that finishes late, after another took over, changes nothing.
+        Errors: LinkRefused with what is there now.
+        """
+        self._link_step(
+            link.grant_id,
+            condition="version = :before AND lease_id = :lease",
+            update="SET sealed = :sealed, version = :version, lease_until = :zero, cool_until = :zero REMOVE lease_id",
+            values={
+                ":before": link.version - 1,
+                ":lease": lease_id,
+                ":sealed": link.sealed,
+                ":version": link.version,
+                ":zero": 0,
+            },
+        )
+
+    def release_lease(self, link: Link, lease_id: str, cool_until: int) -> None:
+        """Give the lease back without new tokens; no other refresh is tried before `cool_until`."""
+        try:
+            self._link_step(
+                link.grant_id,
+                condition="version = :version AND lease_id = :lease",
+                update="SET lease_until = :zero, cool_until = :cool REMOVE lease_id",
+                values={":version": link.version, ":lease": lease_id, ":zero": 0, ":cool": cool_until},
+            )
+        except LinkRefused:
+            return
+
+    def drop_link(self, grant_id: str) -> None:
+        """Delete the upstream tokens of a login that has ended."""
+        call(self._dynamodb.delete_item, TableName=self._table, Key=_key(grant_id, "upstream"))
+
+    # -- for the operator ------------------------------------------------------------------------------------------
+
+    def of_client(self, client_id: str) -> Iterator[Grant]:
+        """The logins of a client that were ever active, newest first within each part of the index."""
+        for shard in range(CLIENT_SHARDS):
+            arguments: dict[str, Any] = {
+                "TableName": self._table,
+                "IndexName": "by-client",
+                "KeyConditionExpression": "client_shard = :shard",
+                "ExpressionAttributeValues": item({":shard": f"{client_id}#{shard}"}),
+                "ScanIndexForward": False,
+            }
+            while True:
+                page = call(self._dynamodb.query, **arguments)
+                for key in page["Items"]:
+                    grant, _ = self.read(key["pk"]["S"])
+                    if grant is not None:
+                        yield grant
+                if "LastEvaluatedKey" not in page:
+                    break
+                arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _step(
+        self,
+        grant_id: str,
+        *,
+        condition: str,
+        update: str,
+        values: Mapping[str, object],
+        names: Mapping[str, str] | None = None,
+        returns: str = "ALL_NEW",
+    ) -> Grant:
+        try:
+            answer = self._update(_key(grant_id), condition, update, values, names, returns)
+        except ConditionFailed as failed:
+            raise Refused(_grant(failed.item) if failed.item else None) from None
+        return _grant(answer["Attributes"])
+
+    def _link_step(self, grant_id: str, *, condition: str, update: str, values: Mapping[str, object]) -> None:
+        try:
+            self._update(_key(grant_id, "upstream"), condition, update, values, None, "NONE")
+        except ConditionFailed as failed:
+            raise LinkRefused(_link(failed.item) if failed.item else None) from None
+
+    def _update(
+        self,
+        key: Item,
+        condition: str,
+        update: str,
+        values: Mapping[str, object],
+        names: Mapping[str, str] | None,
+        returns: str,
+    ) -> dict[str, Any]:
+        optional = {"ExpressionAttributeNames": dict(names)} if names else {}
+        answer: dict[str, Any] = call(
+            self._dynamodb.update_item,
+            TableName=self._table,
+            Key=key,
+            ConditionExpression=condition,
+            UpdateExpression=update,
+            ExpressionAttributeValues=item(values),
+            ReturnValues=returns,
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            **optional,
+        )
+        return answer
+
+
+def _key(grant_id: str, part: str = "grant") -> Item:
+    return item({"pk": grant_id, "sk": part})
+
+
+def _contains(attribute: str, wanted: tuple[str, ...], values: dict[str, object]) -> str:
+    """The condition that a list attribute has all of `wanted`; their placeholders are put into `values`."""
+    names = {f":{attribute}{index}": value for index, value in enumerate(wanted)}
+    values |= names
+    return "".join(f" AND contains(#{attribute}, {name})" for name in names)
+
+
+def _values(grant: Grant) -> dict[str, object]:
+    """All set attributes; empty strings, bytes and lists are left out, numbers and booleans stay (conditions count on them)."""
+    values = {f.name: getattr(grant, f.name) for f in fields(grant) if f.name != "grant_id"}
+    kept = {name: value for name, value in values.items() if value not in ("", b"", (), None)}
+    return kept | {"pk": grant.grant_id, "sk": "grant"}
+
+
+def _grant(stored: Item) -> Grant:
+    found = plain(stored)
+    values = {f.name: found[f.name] for f in fields(Grant) if f.name in found}
+    values |= {name: tuple(values[name]) for name in ("scope", "resource") if name in values}
+    return Grant(grant_id=found["pk"], **values)
+
+
+def _link_item(link: Link, delete_at: int) -> Item:
+    values = {f.name: getattr(link, f.name) for f in fields(link) if f.name != "grant_id"}
+    return item(values | {"pk": link.grant_id, "sk": "upstream", "delete_at": delete_at})
+
+
+def _link(stored: Item) -> Link:
+    found = plain(stored)
+    return Link(grant_id=found["pk"], **{f.name: found[f.name] for f in fields(Link) if f.name in found})

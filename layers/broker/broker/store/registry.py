@@ -1,0 +1,245 @@
+"""The Registry: clients and providers, written by the operator, read by the functions and kept in memory for a while.
+
+It never holds a usable secret: client secrets are there as SHA-256, provider secrets are in Secrets Manager.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Generic, TypeVar
+
+from broker import clock
+from broker.protocol.clients import Client, ClientSecret
+from broker.store.attributes import item, plain
+from broker.store.aws import ConditionFailed, call
+
+Value = TypeVar("Value")
+
+MAX_KEY_BYTES = 1024
+"""Names longer than this are nobody's; DynamoDB refuses keys over 2,048 bytes with an error."""
+
+
+class AlreadyExists(Exception):
+    """An entry of that name is in the Registry already."""
+
+
+class NotFound(Exception):
+    """There is no entry of that name in the Registry."""
+
+
+@dataclass(frozen=True)
+class ProviderEntry:
+    """A provider as the operator registered it; what it means is for `broker.upstream` to say.
+
+    Attributes:
+        catalogue: name of the catalogue file it starts from, or None when `document` is given.
+        document: a provider file of the operator's own, parsed, or None.
+        overrides: dotted field name -> value, laid over the file.
+        variables: values of the file's variables.
+    """
+
+    name: str
+    catalogue: str | None = None
+    document: Mapping[str, Any] | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    disabled: bool = False
+    created_at: int = 0
+
+
+@dataclass
+class _Cached(Generic[Value]):
+    value: Value
+    until: int
+
+
+class Registry:
+    """Reads with a memory of `cache_seconds`; writes for the operator's tools.
+
+    An entry that is not there is never remembered, so that a new client works at once.
+    """
+
+    def __init__(self, dynamodb: Any, table: str, cache_seconds: int = 60) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+        self._cache_seconds = cache_seconds
+        self._cache: dict[str, _Cached[dict[str, Any]]] = {}
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def client(self, client_id: str) -> Client | None:
+        """The client of that id, or None. Disabled clients are returned: the caller decides what they may do."""
+        stored = self._read(f"client#{client_id}")
+        return _client(stored) if stored else None
+
+    def provider(self, name: str) -> ProviderEntry | None:
+        """The provider registered under that name, or None."""
+        stored = self._read(f"provider#{name}")
+        return _provider(stored) if stored else None
+
+    def origin_is_listed(self, origin: str) -> bool:
+        """Whether any client lists this browser origin. A CORS preflight names no client, so it cannot ask for more."""
+        stored = self._read(f"origin#{origin}")
+        return bool(stored and stored.get("clients"))
+
+    def clients(self) -> Iterator[Client]:
+        """All clients, in no order. Reads the whole table: for the operator only."""
+        return (_client(stored) for stored in self._scan("client#"))
+
+    def providers(self) -> Iterator[ProviderEntry]:
+        """All providers, in no order. Reads the whole table: for the operator only."""
+        return (_provider(stored) for stored in self._scan("provider#"))
+
+    def forget(self) -> None:
+        """Drop what is remembered."""
+        self._cache.clear()
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def add_client(self, client: Client) -> None:
+        """Register a client. Errors: AlreadyExists."""
+        self._write_client(client, frozenset(), "attribute_not_exists(pk)", AlreadyExists)
+
+    def update_client(self, client: Client) -> None:
+        """Replace a client's entry. Errors: NotFound."""
+        before = self._current_client(client.client_id)
+        self._write_client(client, frozenset(before.origins), "attribute_exists(pk)", NotFound)
+
+    def remove_client(self, client_id: str) -> None:
+        """Remove a client. Its logins end by themselves: no token of an unknown client works. Errors: NotFound."""
+        before = self._current_client(client_id)
+        removal = {
+            "Delete": {
+                "TableName": self._table,
+                "Key": item({"pk": f"client#{client_id}"}),
+                "ConditionExpression": "attribute_exists(pk)",
+            }
+        }
+        self._transact(
+            [removal, *self._origin_changes(client_id, frozenset(before.origins), frozenset())], NotFound, client_id
+        )
+
+    def add_provider(self, entry: ProviderEntry) -> None:
+        """Register a provider. Errors: AlreadyExists."""
+        self._put_provider(entry, "attribute_not_exists(pk)", AlreadyExists)
+
+    def update_provider(self, entry: ProviderEntry) -> None:
+        """Replace a provider's entry. Errors: NotFound."""
+        self._put_provider(entry, "attribute_exists(pk)", NotFound)
+
+    def remove_provider(self, name: str) -> None:
+        """Remove a provider's entry. Errors: NotFound."""
+        try:
+            call(
+                self._dynamodb.delete_item,
+                TableName=self._table,
+                Key=item({"pk": f"provider#{name}"}),
+                ConditionExpression="attribute_exists(pk)",
+            )
+        except ConditionFailed:
+            raise NotFound(name) from None
+        self.forget()
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _read(self, pk: str) -> dict[str, Any] | None:
+        if len(pk.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES:
+            return None
+        now = clock.now()
+        cached = self._cache.get(pk)
+        if cached and now < cached.until:
+            return cached.value
+        answer = call(self._dynamodb.get_item, TableName=self._table, Key=item({"pk": pk}))
+        if "Item" not in answer:
+            self._cache.pop(pk, None)
+            return None
+        value = plain(answer["Item"])
+        self._cache[pk] = _Cached(value, now + self._cache_seconds)
+        return value
+
+    def _scan(self, prefix: str) -> Iterator[dict[str, Any]]:
+        arguments: dict[str, Any] = {
+            "TableName": self._table,
+            "FilterExpression": "begins_with(pk, :prefix)",
+            "ExpressionAttributeValues": item({":prefix": prefix}),
+        }
+        while True:
+            page = call(self._dynamodb.scan, **arguments)
+            yield from (plain(stored) for stored in page["Items"])
+            if "LastEvaluatedKey" not in page:
+                return
+            arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def _current_client(self, client_id: str) -> Client:
+        self._cache.pop(f"client#{client_id}", None)
+        before = self.client(client_id)
+        if before is None:
+            raise NotFound(client_id)
+        return before
+
+    def _write_client(
+        self, client: Client, origins_before: frozenset[str], condition: str, error: type[Exception]
+    ) -> None:
+        write = {"Put": {"TableName": self._table, "Item": _client_item(client), "ConditionExpression": condition}}
+        origins = frozenset(client.origins)
+        self._transact(
+            [write, *self._origin_changes(client.client_id, origins_before, origins)], error, client.client_id
+        )
+
+    def _origin_changes(self, client_id: str, before: frozenset[str], after: frozenset[str]) -> list[dict[str, Any]]:
+        changes = [("ADD", origin) for origin in sorted(after - before)] + [
+            ("DELETE", origin) for origin in sorted(before - after)
+        ]
+        return [
+            {
+                "Update": {
+                    "TableName": self._table,
+                    "Key": item({"pk": f"origin#{origin}"}),
+                    "UpdateExpression": f"{verb} clients :client",
+                    "ExpressionAttributeValues": item({":client": frozenset({client_id})}),
+                }
+            }
+            for verb, origin in changes
+        ]
+
+    def _transact(self, writes: list[dict[str, Any]], error: type[Exception], name: str) -> None:
+        try:
+            call(self._dynamodb.transact_write_items, TransactItems=writes)
+        except ConditionFailed:
+            raise error(name) from None
+        self.forget()
+
+    def _put_provider(self, entry: ProviderEntry, condition: str, error: type[Exception]) -> None:
+        values = asdict(entry) | {
+            "pk": f"provider#{entry.name}",
+            # Provider files hold floats, booleans and nested lists: kept as JSON, as DynamoDB would change their types.
+            "document": json.dumps(entry.document) if entry.document is not None else None,
+            "overrides": json.dumps(entry.overrides),
+        }
+        try:
+            call(self._dynamodb.put_item, TableName=self._table, Item=item(values), ConditionExpression=condition)
+        except ConditionFailed:
+            raise error(entry.name) from None
+        self.forget()
+
+
+_LISTS = frozenset(f.name for f in fields(Client) if str(f.type).startswith("tuple[str"))
+
+
+def _client_item(client: Client) -> dict[str, Any]:
+    return item(asdict(client) | {"pk": f"client#{client.client_id}"})
+
+
+def _client(stored: Mapping[str, Any]) -> Client:
+    values = {f.name: stored[f.name] for f in fields(Client) if f.name in stored}
+    values |= {name: tuple(values[name]) for name in _LISTS if name in values}
+    values["secrets"] = tuple(ClientSecret(**secret) for secret in stored.get("secrets", ()))
+    return Client(**values)
+
+
+def _provider(stored: Mapping[str, Any]) -> ProviderEntry:
+    values = {f.name: stored[f.name] for f in fields(ProviderEntry) if f.name in stored}
+    for name in ("document", "overrides"):
+        if name in values:
+            values[name] = json.loads(values[name])
+    return ProviderEntry(**values)
