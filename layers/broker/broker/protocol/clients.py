@@ -1,0 +1,88 @@
+"""What a registered client is and may do. A value; reading and writing it is the store's business."""
+
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+OIDC_SCOPES = ("openid", "profile", "email", "offline_access")
+"""Scopes the broker itself understands. Every other scope belongs to the provider and is passed on to it."""
+
+SECRET_METHODS = ("client_secret_basic", "client_secret_post")
+
+
+@dataclass(frozen=True)
+class ClientSecret:
+    """A client secret as the Registry holds it: SHA-256 (hex) of a 256-bit random value, and when it was made.
+
+    The value has full entropy, so a slow password hash would add time and no safety.
+    """
+
+    sha256: str
+    created_at: int
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client of the broker. Durations are seconds; None means the deployment's default.
+
+    Attributes:
+        auth_methods: `("none",)` for a public client, else one or more of SECRET_METHODS (OpenID Connect Core section 9).
+        secrets: at most two, so that a secret can be rotated without an outage.
+        redirect_uris: compared as exact strings (RFC 9700 section 2.1), but for the port of a loopback IP (RFC 8252).
+        origins: browser origins that may call token, refresh, revoke and userinfo (CORS).
+        providers: names of the providers this client may use; the only one is the default.
+        scope: scopes the client may ask for; all of them when it asks for none.
+        resources: resource indicators it may ask for (RFC 8707).
+        refresh_cookie: its refresh token travels only in an HttpOnly cookie.
+        require_redirect_uri: refuse a token request that leaves redirect_uri out (OAuth 2.0's rule; 2.1 dropped it).
+        require_pkce: True unless a confidential client was registered without it.
+        id_token_alg: ES256 or RS256 (OpenID Connect Registration: id_token_signed_response_alg).
+        access_token_format: "jwt" (RFC 9068) or "opaque".
+    """
+
+    client_id: str
+    name: str
+    redirect_uris: tuple[str, ...]
+    auth_methods: tuple[str, ...] = ("none",)
+    secrets: tuple[ClientSecret, ...] = field(default=(), repr=False)
+    origins: tuple[str, ...] = ()
+    providers: tuple[str, ...] = ()
+    scope: tuple[str, ...] = OIDC_SCOPES
+    grant_types: tuple[str, ...] = ("authorization_code", "refresh_token")
+    resources: tuple[str, ...] = ()
+    refresh_cookie: bool = False
+    require_redirect_uri: bool = False
+    require_pkce: bool = True
+    id_token_alg: str = "RS256"
+    access_token_format: str = "jwt"
+    access_token_lifetime: int | None = None
+    idle_lifetime: int | None = None
+    absolute_lifetime: int | None = None
+    retry_window: int | None = None
+    disabled: bool = False
+    created_at: int = 0
+
+    @property
+    def is_public(self) -> bool:
+        """True when the client cannot keep a secret (RFC 6749 section 2.1)."""
+        return self.auth_methods == ("none",)
+
+    def knows_secret(self, secret: str) -> bool:
+        """Whether `secret` is one of this client's, compared in constant time."""
+        digest = hash_secret(secret)
+        matches = [hmac.compare_digest(digest, known.sha256) for known in self.secrets]
+        return any(matches)
+
+
+def hash_secret(secret: str) -> str:
+    """SHA-256 of a client secret, in hex: the form in which the Registry keeps it."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def web_origin(uri: str) -> str | None:
+    """The browser origin of an http(s) URI (RFC 6454), or None for a URI that no browser page lives at."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return None
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"

@@ -1,0 +1,73 @@
+"""The one catalogue of OAuth errors: code, HTTP status, and whether a redirect may carry it.
+
+An OAuthError has a public description, which the client sees, and a detail, which only the log sees.
+"""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ErrorKind:
+    """One error of the OAuth family of specifications.
+
+    Attributes:
+        code: the `error` value on the wire.
+        status: HTTP status where the answer is not a redirect.
+    """
+
+    code: str
+    status: int = 400
+
+
+INVALID_REQUEST = ErrorKind("invalid_request")  # RFC 6749 sections 4.1.2.1, 5.2
+INVALID_CLIENT = ErrorKind("invalid_client", 401)  # RFC 6749 section 5.2
+INVALID_GRANT = ErrorKind("invalid_grant")
+UNAUTHORIZED_CLIENT = ErrorKind("unauthorized_client")
+UNSUPPORTED_GRANT_TYPE = ErrorKind("unsupported_grant_type")
+UNSUPPORTED_RESPONSE_TYPE = ErrorKind("unsupported_response_type")
+INVALID_SCOPE = ErrorKind("invalid_scope")
+ACCESS_DENIED = ErrorKind("access_denied")
+SERVER_ERROR = ErrorKind("server_error", 500)
+TEMPORARILY_UNAVAILABLE = ErrorKind("temporarily_unavailable", 503)
+INVALID_TARGET = ErrorKind("invalid_target")  # RFC 8707 section 2
+LOGIN_REQUIRED = ErrorKind("login_required")  # OpenID Connect Core section 3.1.2.6
+REQUEST_NOT_SUPPORTED = ErrorKind("request_not_supported")
+REQUEST_URI_NOT_SUPPORTED = ErrorKind("request_uri_not_supported")
+REGISTRATION_NOT_SUPPORTED = ErrorKind("registration_not_supported")
+INVALID_TOKEN = ErrorKind("invalid_token", 401)  # RFC 6750 section 3.1
+INSUFFICIENT_SCOPE = ErrorKind("insufficient_scope", 403)
+PROVIDER_FORBIDS = ErrorKind("insufficient_scope", 403)  # the provider's refusal, which no scope of ours would lift
+FORBIDDEN_ORIGIN = ErrorKind(
+    "access_denied", 403
+)  # a browser request without the proof that it came from the client's own pages
+METHOD_NOT_ALLOWED = ErrorKind("invalid_request", 405)
+UNSUPPORTED_MEDIA_TYPE = ErrorKind("invalid_request", 400)
+BAD_GATEWAY = ErrorKind("temporarily_unavailable", 502)
+GATEWAY_TIMEOUT = ErrorKind("temporarily_unavailable", 504)
+TOO_MANY_REQUESTS = ErrorKind("temporarily_unavailable", 429)
+
+_NOT_ALLOWED = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
+
+
+class OAuthError(Exception):
+    """An error to be answered.
+
+    Attributes:
+        kind: what went wrong, in OAuth's words.
+        description: for the client's developer. Never holds a token, secret or anything an upstream said.
+        detail: for the log only; still never a token or secret.
+        retry_after: seconds after which the same request may succeed.
+    """
+
+    def __init__(self, kind: ErrorKind, description: str, *, detail: str = "", retry_after: int | None = None) -> None:
+        super().__init__(kind.code)
+        self.kind = kind
+        self.description = wire_text(description)
+        self.detail = detail
+        self.retry_after = retry_after
+
+
+def wire_text(text: str) -> str:
+    """`text` in the characters that error_description allows (RFC 6749 section 5.2); others become '?'."""
+    return _NOT_ALLOWED.sub("?", text.replace('"', "'"))

@@ -1,0 +1,28 @@
+"""Redirect URIs: which are accepted, and how an answer is added to one.
+
+Comparison is of exact strings (RFC 9700 section 2.1): no parsing, so no difference between two parsers to exploit. The one
+exception is the port of a loopback IP address, which a native app gets from the system at run time (RFC 8252 section 7.3).
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from urllib.parse import quote
+
+_LOOPBACK = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]))(?::[0-9]{1,5})?(/[^#\\\s]*)?")
+
+
+def is_registered(requested: str, registered: Iterable[str]) -> bool:
+    """Whether `requested` may be redirected to."""
+    return any(requested == uri or _same_but_port(requested, uri) for uri in registered)
+
+
+def _same_but_port(requested: str, uri: str) -> bool:
+    wanted, known = _LOOPBACK.fullmatch(requested), _LOOPBACK.fullmatch(uri)
+    return bool(wanted and known and wanted.groups() == known.groups())
+
+
+def with_parameters(redirect_uri: str, parameters: Sequence[tuple[str, str]]) -> str:
+    """`redirect_uri` with the answer's parameters in its query; its own query stays (RFC 6749 section 3.1.2)."""
+    answer = "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters)
+    separator = "" if redirect_uri.endswith(("?", "&")) else "&" if "?" in redirect_uri else "?"
+    return f"{redirect_uri}{separator}{answer}"

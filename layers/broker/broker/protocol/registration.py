@@ -1,0 +1,205 @@
+"""What a client may be registered with, whoever registers it: the operator, or a client itself (RFC 7591).
+
+Pure rules. Must never look anything up: whether a provider exists is for the caller to know.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from urllib.parse import parse_qsl, urlsplit
+
+from broker.protocol.capabilities import GRANT_TYPES, ID_TOKEN_ALGORITHMS
+from broker.protocol.clients import SECRET_METHODS, Client, web_origin
+from broker.protocol.errors import OAuthError
+from broker.protocol.scopes import parse_scope
+
+ACCESS_TOKEN_FORMATS = ("jwt", "opaque")
+LIFETIMES = ("access_token_lifetime", "idle_lifetime", "absolute_lifetime", "retry_window")
+"""The fields of a client that are numbers of seconds."""
+LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
+MAX_ENTRIES = 50
+MAX_URI = 2000
+MAX_NAME = 100
+
+_CLIENT_ID = re.compile(r"[\x21-\x22\x24-\x2c\x2e-\x7e][\x21-\x22\x24-\x7e]{0,127}")
+_URI = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+")
+_ANSWER = frozenset({"code", "state", "iss", "error", "error_description", "error_uri", "response", "session_state"})
+
+
+class InvalidRegistration(ValueError):
+    """A client may not be registered like this.
+
+    Attributes:
+        field: name of the field of Client; "redirect_uris" is RFC 7591's `invalid_redirect_uri`, all else is
+            `invalid_client_metadata` (section 3.2.2).
+        rule: what the field must be, as a clause. Quotes a wrong URI, never a secret.
+    """
+
+    def __init__(self, field: str, rule: str) -> None:
+        super().__init__(f"{field}: {rule}")
+        self.field = field
+        self.rule = rule
+
+
+def validate_client(client: Client, limits: Mapping[str, tuple[int, int]]) -> None:
+    """Check everything about a client that needs no look-up.
+
+    `limits`: smallest and largest number of seconds for each of LIFETIMES (broker.settings.LIMITS has them).
+    Errors: InvalidRegistration for the first rule that is broken.
+    """
+    for field, rule in _faults(client):
+        raise InvalidRegistration(field, rule)
+    for field in LIFETIMES:
+        value, (low, high) = getattr(client, field), limits[field]
+        if value is not None and not low <= value <= high:
+            raise InvalidRegistration(field, f"must be from {low} to {high} seconds, not {value}")
+
+
+def redirect_uri_fault(uri: str) -> str | None:
+    """What is wrong with a redirect URI, as a clause, or None (RFC 6749 section 3.1.2, RFC 9700 section 2.1)."""
+    if len(uri) > MAX_URI:
+        return f"is longer than {MAX_URI} characters"
+    if not _URI.fullmatch(uri):
+        return "has characters that no URI may have; percent-encode them (RFC 3986 section 2)"
+    if "#" in uri:
+        return "has a fragment; leave out the # and what follows it"
+    if "*" in uri:
+        return "has a wildcard; register every redirect URI in full"
+    try:
+        parts = urlsplit(uri)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "has a host or port that cannot be read"
+    if "@" in parts.netloc:
+        return "has a user name or password; leave them out"
+    # A second `code` or `iss` beside ours would leave it to the client's parser which of the two counts.
+    taken = sorted(_ANSWER & {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)})
+    if taken:
+        return f"has the query parameter {taken[0]}, which belongs to the broker's answer"
+    return _scheme_fault(parts.scheme, host, bool(parts.netloc or parts.path))
+
+
+def default_origins(client: Client) -> tuple[str, ...]:
+    """The browser origins that follow from a public client's redirect URIs: the pages it returns to call the broker."""
+    if not client.is_public:
+        return ()
+    origins = (web_origin(uri) for uri in client.redirect_uris)
+    return tuple(dict.fromkeys(_without_default_port(origin) for origin in origins if origin))
+
+
+def _scheme_fault(scheme: str, host: str | None, has_more: bool) -> str | None:
+    if not scheme:
+        return "is not absolute; write it in full, like https://app.example/callback"
+    if scheme == "https" and not host:
+        return "names no host"
+    if scheme == "http" and host not in LOOPBACK_HOSTS:
+        return "must use https; plain http is for 127.0.0.1, [::1] and localhost alone"
+    # A dotted scheme is a domain name in reverse, so that it belongs to somebody (RFC 8252 section 7.1). This also
+    # keeps out javascript: and data:, which would run in the page that follows the redirect.
+    if scheme not in ("http", "https") and ("." not in scheme or not has_more):
+        return "must use https, or an app's own scheme with a dot in it, like com.example.app:/callback"
+    return None
+
+
+def _faults(client: Client) -> Iterator[tuple[str, str]]:
+    if not _CLIENT_ID.fullmatch(client.client_id):
+        yield "client_id", "must be 1 to 128 printable ASCII characters without space and #, and not begin with -"
+    if not client.name.strip() or len(client.name) > MAX_NAME or not client.name.isprintable():
+        yield "name", f"must be 1 to {MAX_NAME} printable characters"
+    for field in ("redirect_uris", "origins", "providers", "scope", "grant_types", "resources", "auth_methods"):
+        values = getattr(client, field)
+        if len(values) > MAX_ENTRIES:
+            yield field, f"must have at most {MAX_ENTRIES} entries"
+        if len(set(values)) < len(values):
+            yield field, "has the same entry twice"
+    yield from _grant_faults(client)
+    yield from _authentication_faults(client)
+    yield from _address_faults(client)
+    if not client.scope or not all(_is_scope_token(token) for token in client.scope):
+        yield "scope", "must be scopes of printable ASCII without space, quote and backslash (RFC 6749 section 3.3)"
+    if client.id_token_alg not in ID_TOKEN_ALGORITHMS:
+        yield "id_token_alg", f"must be {' or '.join(ID_TOKEN_ALGORITHMS)}"
+    if client.access_token_format not in ACCESS_TOKEN_FORMATS:
+        yield "access_token_format", f"must be {' or '.join(ACCESS_TOKEN_FORMATS)}"
+
+
+def _grant_faults(client: Client) -> Iterator[tuple[str, str]]:
+    unknown = [name for name in client.grant_types if name not in GRANT_TYPES]
+    if unknown or not client.grant_types:
+        yield "grant_types", f"must be of {', '.join(GRANT_TYPES)}"
+    if "refresh_token" in client.grant_types and "authorization_code" not in client.grant_types:
+        yield "grant_types", "refresh_token needs authorization_code beside it, as only a login gives a refresh token"
+    if "authorization_code" in client.grant_types and not client.redirect_uris:
+        yield "redirect_uris", "must have at least one, as the grant type authorization_code returns to it"
+
+
+def _authentication_faults(client: Client) -> Iterator[tuple[str, str]]:
+    if client.is_public:
+        if client.secrets:
+            yield "secrets", "a public client cannot keep a secret (RFC 6749 section 2.1)"
+        if not client.require_pkce:
+            yield "require_pkce", "only a confidential client may go without PKCE (RFC 9700 section 2.1.1)"
+        return
+    if not client.auth_methods or set(client.auth_methods) - set(SECRET_METHODS):
+        yield "auth_methods", f"must be of {', '.join(SECRET_METHODS)}"
+    if not 1 <= len(client.secrets) <= 2:
+        yield "secrets", "a confidential client has one secret, or two while one is being replaced"
+    if client.refresh_cookie:
+        yield (
+            "refresh_cookie",
+            "is for public clients: a confidential client would have to put its secret into a browser",
+        )
+
+
+def _address_faults(client: Client) -> Iterator[tuple[str, str]]:
+    for uri in client.redirect_uris:
+        if rule := redirect_uri_fault(uri):
+            yield "redirect_uris", f"{_quoted(uri)} {rule}"
+    for origin in client.origins:
+        if rule := _origin_fault(origin):
+            yield "origins", f"{_quoted(origin)} {rule}"
+    for resource in client.resources:
+        if not _is_resource(resource):
+            yield "resources", f"{_quoted(resource)} must be an absolute URI without a fragment (RFC 8707 section 2)"
+    if client.refresh_cookie and not client.origins:
+        yield "refresh_cookie", "needs an origin: the cookie's door opens only to pages of a registered origin"
+    if client.refresh_cookie and "refresh_token" not in client.grant_types:
+        yield "refresh_cookie", "needs the grant type refresh_token"
+
+
+def _is_scope_token(token: str) -> bool:
+    try:
+        return parse_scope(token) == (token,)
+    except OAuthError:
+        return False
+
+
+def _is_resource(uri: str) -> bool:
+    try:
+        return bool(_URI.fullmatch(uri) and urlsplit(uri).scheme) and "#" not in uri and len(uri) <= MAX_URI
+    except ValueError:
+        return False
+
+
+def _origin_fault(origin: str) -> str | None:
+    try:
+        canonical = web_origin(origin) if _URI.fullmatch(origin) else None
+        host, _ = urlsplit(origin).hostname, urlsplit(origin).port
+    except ValueError:
+        canonical = None
+    # Browsers send exactly this spelling (RFC 6454 section 6.2), and it is compared as a string.
+    if canonical is None or _without_default_port(canonical) != origin or "*" in origin:
+        return "must be an origin as browsers send it, like https://app.example: lower case, no path, no default port"
+    if origin.startswith("http:") and host not in LOOPBACK_HOSTS:
+        return "must use https; plain http is for 127.0.0.1, [::1] and localhost alone"
+    return None
+
+
+def _without_default_port(origin: str) -> str:
+    return origin.removesuffix(":443") if origin.startswith("https:") else origin.removesuffix(":80")
+
+
+def _quoted(text: str) -> str:
+    """As an error may show it: on one line, with nothing that a terminal would act on."""
+    shown = json.dumps(text)
+    return shown if len(shown) <= 120 else shown[:116] + '..."'

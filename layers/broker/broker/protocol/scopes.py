@@ -1,0 +1,49 @@
+"""Scopes (RFC 6749 section 3.3) and resource indicators (RFC 8707)."""
+
+import re
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from broker.protocol.clients import OIDC_SCOPES
+from broker.protocol.errors import INVALID_SCOPE, INVALID_TARGET, OAuthError
+
+_SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+
+
+def parse_scope(text: str | None) -> tuple[str, ...] | None:
+    """The scope tokens in the order given, each once; None when the parameter is absent.
+
+    Errors: OAuthError invalid_scope for characters that a scope may not have.
+    """
+    if text is None:
+        return None
+    tokens = text.split(" ")
+    if not all(_SCOPE_TOKEN.fullmatch(token) for token in tokens if token):
+        raise OAuthError(INVALID_SCOPE, "the scope has characters that no scope may have")
+    return tuple(dict.fromkeys(token for token in tokens if token))
+
+
+def allowed_scope(asked: tuple[str, ...] | None, allowed: Sequence[str]) -> tuple[str, ...]:
+    """What to grant: what was asked, or all that the client may have when it asked for nothing.
+
+    Errors: OAuthError invalid_scope when something asked for is not allowed.
+    """
+    if not asked:
+        return tuple(allowed)
+    if set(asked) - set(allowed):
+        raise OAuthError(INVALID_SCOPE, "the scope has something that this client may not ask for")
+    return asked
+
+
+def provider_scope(granted: Sequence[str]) -> tuple[str, ...]:
+    """The part of a scope that is not the broker's own: it is passed on to the provider."""
+    return tuple(scope for scope in granted if scope not in OIDC_SCOPES)
+
+
+def check_resources(asked: Sequence[str], allowed: Sequence[str]) -> tuple[str, ...]:
+    """The resources asked for, each once. Errors: OAuthError invalid_target (RFC 8707 section 2)."""
+    for resource in asked:
+        parts = urlsplit(resource) if "\\" not in resource else None
+        if parts is None or not parts.scheme or "#" in resource or resource not in allowed:
+            raise OAuthError(INVALID_TARGET, "the resource is unknown, or not an absolute URI without a fragment")
+    return tuple(dict.fromkeys(asked))
