@@ -1,0 +1,91 @@
+"""Audit events and the log: what happened to a login, without anything that could be used or that names a person.
+
+Every event has a registered name and registered fields; docs/audit-events.md lists them for the operator.
+"""
+
+import json
+import logging
+import re
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
+
+EVENTS: dict[str, frozenset[str]] = {
+    "login.started": frozenset({"grant_id", "client_id", "provider"}),
+    "login.refused": frozenset({"client_id", "error", "detail"}),
+    "login.denied": frozenset({"grant_id", "client_id", "provider", "error"}),
+    "login.failed": frozenset({"grant_id", "client_id", "provider", "error", "detail", "row"}),
+    "callback.refused": frozenset({"provider", "reason"}),
+    "code.issued": frozenset({"grant_id", "client_id", "provider"}),
+    "code.redeemed": frozenset({"grant_id", "client_id"}),
+    "code.refused": frozenset({"grant_id", "client_id", "reason"}),
+    "code.replayed": frozenset({"grant_id", "client_id"}),
+    "token.refused": frozenset({"client_id", "error", "detail", "grant_type"}),
+    "refresh.rotated": frozenset({"grant_id", "client_id", "generation"}),
+    "refresh.retried": frozenset({"grant_id", "client_id", "generation"}),
+    "refresh.refused": frozenset({"grant_id", "client_id", "reason"}),
+    "refresh.reused": frozenset({"grant_id", "client_id", "generation"}),
+    "grant.ended": frozenset({"grant_id", "client_id", "reason"}),
+    "grant.revoked": frozenset({"grant_id", "client_id", "upstream_revoked"}),
+    "upstream.refreshed": frozenset({"grant_id", "provider", "version"}),
+    "upstream.failed": frozenset({"grant_id", "provider", "phase", "kind", "row", "status", "detail"}),
+    "upstream.misconfigured": frozenset({"grant_id", "provider", "phase", "kind", "row", "status", "detail"}),
+    "userinfo.refused": frozenset({"grant_id", "client_id", "reason"}),
+    "store.unavailable": frozenset({"detail"}),
+    "request.failed": frozenset({"error_type"}),
+}
+"""Event name -> the fields it may have."""
+
+_PATTERNS = (
+    (re.compile(r"tb[a-z]{1,2}_[A-Za-z0-9_-]{16,}"), "[handle]"),
+    (re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)?"), "[jwt]"),
+    (re.compile(r"(?i)\b(bearer|basic|dpop)\s+[A-Za-z0-9._~+/=-]{8,}"), r"\1 [credentials]"),
+    (re.compile(r"[A-Za-z0-9._%+'-]+(?:@|%40)[A-Za-z0-9-]+\.[A-Za-z0-9.-]+"), "[email]"),
+    (
+        re.compile(
+            r"(?i)([\"']?\b(?:code|state|access_token|refresh_token|id_token|client_secret|client_assertion|code_verifier|password"
+            r"|user_token|auth_code|api_key|subject_token|cookie|authorization)[\"']?\s*[=:]\s*[\"']?)[^\s&\"',;}]+"
+        ),
+        r"\1[redacted]",
+    ),
+)
+
+
+def redact(text: str) -> str:
+    """`text` without anything that looks like a token, credential or e-mail address."""
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+class RedactingFormatter(LambdaPowertoolsFormatter):
+    """Redacts the finished line, so that no path into the log (exception text included) goes around it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line of JSON, redacted value by value so that it stays JSON."""
+        return json.dumps(_redacted(json.loads(super().format(record))), separators=(",", ":"))
+
+
+def _redacted(value: Any) -> Any:
+    match value:
+        case str():
+            return redact(value)
+        case dict():
+            return {name: _redacted(entry) for name, entry in value.items()}
+        case list():
+            return [_redacted(entry) for entry in value]
+    return value
+
+
+logger = Logger(logger_formatter=RedactingFormatter())
+
+
+def event(name: str, **values: object) -> None:
+    """Write one audit event. Errors: ValueError for an unregistered name or field (a fault of the program)."""
+    allowed = EVENTS.get(name)
+    if allowed is None or not allowed.issuperset(values):
+        raise ValueError(f"audit event {name} with fields {sorted(values)} is not registered")
+    logger.info(
+        name, extra={"audit": name} | {field: value for field, value in values.items() if value not in (None, "")}
+    )

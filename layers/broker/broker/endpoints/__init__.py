@@ -1,0 +1,1 @@
+"""One module per endpoint, each a list of steps from Request to Response."""

@@ -1,0 +1,51 @@
+"""CORS for the endpoints that a browser's script may call. The authorization endpoint has none (RFC 9700 section 2.6)."""
+
+from broker.gateway import Request, Response
+from broker.protocol.clients import Client
+from broker.runtime import Runtime
+
+CUSTOM_HEADER = "x-requested-with"
+"""A header that a foreign page cannot send without a preflight: required where a cookie is the credential."""
+
+
+def preflight(request: Request, runtime: Runtime, methods: str) -> Response:
+    """The answer to OPTIONS. It names no client, so an origin passes if any client lists it."""
+    origin = request.origin
+    if origin is None or not runtime.registry.origin_is_listed(origin):
+        return Response(204, headers={"vary": "Origin", "allow": methods})
+    return Response(
+        204,
+        headers={
+            **_allowed(origin, credentials=True),
+            "access-control-allow-methods": methods,
+            "access-control-allow-headers": f"Content-Type, Authorization, DPoP, {CUSTOM_HEADER.title()}",
+            "access-control-max-age": "600",
+        },
+    )
+
+
+def headers(request: Request, client: Client) -> dict[str, str]:
+    """The CORS headers of an answer to this client's request; only for origins that the client lists."""
+    if request.origin is None:
+        return {}
+    if request.origin not in client.origins:
+        return {"vary": "Origin"}
+    return _allowed(request.origin, credentials=client.refresh_cookie)
+
+
+def headers_without_client(request: Request, runtime: Runtime) -> dict[str, str]:
+    """The CORS headers of an error that came before the client was known, so that its page can read it."""
+    if request.origin is None:
+        return {}
+    if not runtime.registry.origin_is_listed(request.origin):
+        return {"vary": "Origin"}
+    return _allowed(request.origin, credentials=True)
+
+
+def _allowed(origin: str, *, credentials: bool) -> dict[str, str]:
+    allowed = {
+        "access-control-allow-origin": origin,
+        "access-control-expose-headers": "WWW-Authenticate, Retry-After, X-Request-Id",
+        "vary": "Origin",
+    }
+    return allowed | {"access-control-allow-credentials": "true"} if credentials else allowed

@@ -1,0 +1,76 @@
+"""From a Lambda event to an endpoint and back: the one place where what nobody expected becomes an answer."""
+
+import json
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from broker import audit
+from broker.gateway import Request, Response, event_answer, request_of
+from broker.protocol.errors import SERVER_ERROR, TEMPORARILY_UNAVAILABLE, OAuthError
+from broker.runtime import Runtime, runtime
+from broker.store.aws import StoreUnavailable
+
+Endpoint = Callable[[Request, Runtime], Response]
+
+STORE_RETRY_AFTER = 2
+"""Seconds after which a client may repeat a request that the store could not serve."""
+
+
+def lambda_handler(endpoint: Endpoint) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+    """A Lambda handler around an endpoint. It never raises: an unexpected error is a 500 that says nothing."""
+
+    def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+        broker = runtime()
+        request = request_of(event, issuer=broker.settings.issuer, region=broker.settings.region)
+        audit.logger.set_correlation_id(request.request_id)
+        return event_answer(_without_body_on_head(request, _answer(endpoint, request, broker)), request.request_id)
+
+    return handler
+
+
+def _answer(endpoint: Endpoint, request: Request, broker: Runtime) -> Response:
+    try:
+        return endpoint(request, broker)
+    except StoreUnavailable as error:
+        audit.event("store.unavailable", detail=error.detail)
+        return error_response(unavailable())
+    except Exception as error:  # whatever it is, the client gets a well-formed 500
+        # The message of an unknown exception may quote anything, so only its type and where it came from are logged.
+        frames = [
+            f"{frame.name} {frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)
+        ]
+        audit.event("request.failed", error_type=type(error).__name__)
+        audit.logger.error("unexpected error", extra={"frames": frames})
+        return error_response(OAuthError(SERVER_ERROR, "something went wrong here"))
+
+
+def unavailable(retry_after: int = STORE_RETRY_AFTER) -> OAuthError:
+    """The error for a store or provider that is down: nothing was consumed, the same request may be repeated."""
+    return OAuthError(TEMPORARILY_UNAVAILABLE, "please repeat the request later", retry_after=retry_after)
+
+
+def json_response(
+    document: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A JSON answer."""
+    return Response(status, json.dumps(document), {"content-type": "application/json"} | dict(headers or {}))
+
+
+def error_response(error: OAuthError, headers: Mapping[str, str] | None = None) -> Response:
+    """An error as RFC 6749 section 5.2 wants it: JSON, not stored, with a challenge on 401."""
+    document = {"error": error.kind.code, "error_description": error.description}
+    extra = dict(headers or {})
+    if error.retry_after is not None:
+        extra["retry-after"] = str(error.retry_after)
+    return json_response(document, error.kind.status, extra)
+
+
+def method_not_allowed(*allowed: str) -> Response:
+    """405 with Allow (RFC 9110 section 15.5.6)."""
+    document = {"error": "invalid_request", "error_description": f"use {' or '.join(allowed)}"}
+    return json_response(document, 405, {"allow": ", ".join(allowed)})
+
+
+def _without_body_on_head(request: Request, response: Response) -> Response:
+    return Response(response.status, "", response.headers, response.cookies) if request.method == "HEAD" else response

@@ -1,0 +1,50 @@
+"""The browser's door to a refresh: the refresh token is in an HttpOnly cookie that no script can read.
+
+POST /refresh with client_id in the form, an Origin of the client's and the header X-Requested-With; or, for any client,
+with a refresh token in the form (then it is the token endpoint's refresh_token grant under another path).
+"""
+
+from broker.endpoints import client_requests, cookies
+from broker.endpoints.cors import CUSTOM_HEADER
+from broker.endpoints.token import require_own_origin, token_response
+from broker.gateway import Request, Response
+from broker.grants import refresh_token
+from broker.grants.issuing import Issuer
+from broker.protocol.clients import Client
+from broker.protocol.errors import FORBIDDEN_ORIGIN, INVALID_GRANT, UNAUTHORIZED_CLIENT, OAuthError
+from broker.protocol.parameters import Parameters
+from broker.runtime import Runtime
+
+
+def respond(request: Request, runtime: Runtime) -> Response:
+    """POST /refresh."""
+    return client_requests.serve(request, runtime, _refresh)
+
+
+def _refresh(request: Request, runtime: Runtime, client: Client, form: Parameters) -> Response:
+    if "refresh_token" not in client.grant_types:
+        raise OAuthError(UNAUTHORIZED_CLIENT, "this client may not refresh")
+    issuer = Issuer(request.issuer, runtime.keys.ring(), runtime.settings)
+    presented = form.get("refresh_token")
+    if presented is not None:
+        return token_response(request, client, refresh_token.refresh(runtime, issuer, client, presented, form))
+    return token_response(
+        request, client, refresh_token.refresh(runtime, issuer, client, token_in_cookie(request, client), form)
+    )
+
+
+def token_in_cookie(request: Request, client: Client) -> str:
+    """The refresh token that the browser sent as a cookie.
+
+    Errors: OAuthError 403 without the proofs that the client's own page sent it (a cookie alone comes with any request);
+    invalid_grant when there is no cookie.
+    """
+    if not client.refresh_cookie:
+        raise OAuthError(INVALID_GRANT, "the parameter refresh_token is missing")
+    require_own_origin(request, client)
+    if not request.headers.get(CUSTOM_HEADER):
+        raise OAuthError(FORBIDDEN_ORIGIN, f"the header {CUSTOM_HEADER} is missing")
+    token = request.cookies.get(cookies.refresh_cookie_name(request, client.client_id))
+    if not token:
+        raise OAuthError(INVALID_GRANT, "there is no refresh cookie, please log in")
+    return token

@@ -1,0 +1,54 @@
+"""Token revocation (RFC 7009). Revoking any token of a login ends the whole login, here and at the provider.
+
+A login is what a person signs out of; a refresh token that outlived its access token, or the reverse, would surprise him.
+"""
+
+from broker import audit
+from broker.crypto import handles, tokens
+from broker.crypto.handles import Kind
+from broker.endpoints import client_requests, cookies
+from broker.endpoints.refresh import token_in_cookie
+from broker.gateway import Request, Response
+from broker.grants import vault
+from broker.protocol.clients import Client
+from broker.protocol.parameters import Parameters
+from broker.runtime import Runtime
+
+
+def respond(request: Request, runtime: Runtime) -> Response:
+    """POST /revoke."""
+    return client_requests.serve(request, runtime, _revoke)
+
+
+def _revoke(request: Request, runtime: Runtime, client: Client, form: Parameters) -> Response:
+    """200 with an empty body, whether or not there was anything to revoke (RFC 7009 section 2.2)."""
+    by_cookie = client.refresh_cookie and "token" not in form
+    token = token_in_cookie(request, client) if by_cookie else form.require("token")
+    found = _grant_of(request, runtime, client, token)
+    if found is not None:
+        _end(runtime, client, *found)
+    if not client.refresh_cookie:
+        return Response(200)
+    return Response(
+        200, cookies=(cookies.clear_refresh(request, cookies.refresh_cookie_name(request, client.client_id)),)
+    )
+
+
+def _grant_of(request: Request, runtime: Runtime, client: Client, token: str) -> tuple[str, bytes] | None:
+    """(grant id, grant secret) of a token; the hint is not needed, as a token says itself what it is."""
+    ring = runtime.keys.ring()
+    handle = handles.read(Kind.REFRESH, token, ring)
+    if handle is not None:
+        return handle.grant_id, handle.secret
+    access = tokens.read_access_token(token, ring, request.issuer)
+    if access is None or access.client_id != client.client_id:
+        return None
+    return access.grant_id, access.grant_secret
+
+
+def _end(runtime: Runtime, client: Client, grant_id: str, grant_secret: bytes) -> None:
+    # The condition on the client is part of the write: another client's token stays alive (RFC 7009 section 2.1).
+    if not runtime.grants.end(grant_id, "revoked", client_id=client.client_id):
+        return
+    told = vault.revoke_upstream(runtime, grant_id, grant_secret)
+    audit.event("grant.revoked", grant_id=grant_id, client_id=client.client_id, upstream_revoked=told)

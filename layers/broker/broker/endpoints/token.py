@@ -1,0 +1,50 @@
+"""The token endpoint (RFC 6749 section 3.2): authorization_code and refresh_token."""
+
+from broker.endpoints import client_requests, cookies
+from broker.endpoints.entry import json_response
+from broker.gateway import Request, Response
+from broker.grants import authorization_code, refresh_token
+from broker.grants.issuing import Issuer, TokenAnswer
+from broker.protocol.capabilities import GRANT_TYPES
+from broker.protocol.clients import Client
+from broker.protocol.errors import FORBIDDEN_ORIGIN, UNAUTHORIZED_CLIENT, UNSUPPORTED_GRANT_TYPE, OAuthError
+from broker.protocol.parameters import Parameters
+from broker.runtime import Runtime
+
+
+def respond(request: Request, runtime: Runtime) -> Response:
+    """POST /token."""
+    return client_requests.serve(request, runtime, _grant)
+
+
+def _grant(request: Request, runtime: Runtime, client: Client, form: Parameters) -> Response:
+    grant_type = form.require("grant_type")
+    if grant_type not in GRANT_TYPES:
+        raise OAuthError(UNSUPPORTED_GRANT_TYPE, "the grant_type is not supported")
+    if grant_type not in client.grant_types:
+        raise OAuthError(UNAUTHORIZED_CLIENT, "this client may not use that grant_type")
+    issuer = Issuer(request.issuer, runtime.keys.ring(), runtime.settings)
+    if grant_type == "refresh_token":
+        answer = refresh_token.refresh(runtime, issuer, client, form.require("refresh_token"), form)
+        return token_response(request, client, answer)
+    if client.refresh_cookie:
+        # The answer sets a cookie, so a foreign page must not be able to cause it: it would log the browser in as
+        # somebody else (login CSRF).
+        require_own_origin(request, client)
+    return token_response(request, client, authorization_code.redeem(runtime, issuer, client, form))
+
+
+def require_own_origin(request: Request, client: Client) -> None:
+    """Errors: OAuthError with status 403 unless the request comes from a page of the client."""
+    if request.origin is None or request.origin not in client.origins:
+        raise OAuthError(FORBIDDEN_ORIGIN, "the Origin is not one of this client's")
+
+
+def token_response(request: Request, client: Client, answer: TokenAnswer) -> Response:
+    """The answer as JSON; the refresh token of a client that keeps it in a cookie goes there and nowhere else."""
+    response = json_response(answer.document(with_refresh_token=not client.refresh_cookie))
+    if not client.refresh_cookie or answer.refresh_token is None:
+        return response
+    name = cookies.refresh_cookie_name(request, client.client_id)
+    cookie = cookies.set_refresh(request, name, answer.refresh_token, answer.refresh_lifetime)
+    return Response(response.status, response.body, response.headers, (cookie,))

@@ -1,0 +1,138 @@
+"""API Gateway HTTP API events (payload 2.0) <-> Request and Response. Nothing else knows what an event looks like."""
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+from broker.protocol.errors import INVALID_REQUEST, UNSUPPORTED_MEDIA_TYPE, OAuthError
+from broker.protocol.parameters import MalformedParameters, Parameters, parse
+
+FORM = "application/x-www-form-urlencoded"
+
+STANDARD_HEADERS: Mapping[str, str] = {
+    "cache-control": "no-store",
+    "pragma": "no-cache",
+    "strict-transport-security": "max-age=31536000; includeSubDomains",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request.
+
+    Attributes:
+        issuer: the issuer URL that this request is answered as. From the settings or the API's own id, never from a
+            header that the client can choose (RFC 9700 section 4.13).
+        headers: lower-cased names; API Gateway joins repeated ones with a comma.
+    """
+
+    method: str
+    path: str
+    issuer: str
+    path_parameters: Mapping[str, str] = field(default_factory=dict)
+    raw_query: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+    source_ip: str = ""
+    request_id: str = ""
+
+    @property
+    def origin(self) -> str | None:
+        """The browser origin that the request comes from, None outside a browser's cross-origin calls."""
+        return self.headers.get("origin")
+
+    def query(self) -> Parameters:
+        """The query's parameters. Errors: MalformedParameters."""
+        return parse(self.raw_query)
+
+    def has_form(self) -> bool:
+        """Whether the body says that it is a form."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM
+
+    def form(self) -> Parameters:
+        """The form in the body. Errors: MalformedParameters."""
+        try:
+            return parse(self.body.decode("utf-8"))
+        except UnicodeDecodeError:
+            raise MalformedParameters("the body is not UTF-8") from None
+
+    def strict_form(self) -> Parameters:
+        """The form of a request to an API endpoint, without repeats. Errors: OAuthError invalid_request."""
+        if not self.has_form():
+            raise OAuthError(UNSUPPORTED_MEDIA_TYPE, f"the Content-Type must be {FORM}")
+        try:
+            parameters = self.form()
+        except MalformedParameters as error:
+            raise OAuthError(INVALID_REQUEST, str(error)) from None
+        parameters.reject_repeated()
+        return parameters
+
+
+@dataclass(frozen=True)
+class Response:
+    """One HTTP answer. `headers` have lower-case names; `cookies` are whole Set-Cookie values."""
+
+    status: int
+    body: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    cookies: Sequence[str] = field(default=(), repr=False)
+
+
+def request_of(event: Mapping[str, Any], *, issuer: str, region: str) -> Request:
+    """The request in an event. `issuer` empty: it is derived from the API's id."""
+    context = event["requestContext"]
+    path = event["rawPath"]
+    return Request(
+        method=context["http"]["method"].upper(),
+        path=path,
+        issuer=issuer or f"https://{context['apiId']}.execute-api.{region}.amazonaws.com",
+        path_parameters={name: unquote(value) for name, value in (event.get("pathParameters") or {}).items()},
+        raw_query=event.get("rawQueryString", ""),
+        headers={name.lower(): value for name, value in event.get("headers", {}).items()},
+        cookies=_cookies(event),
+        body=_body(event),
+        source_ip=context["http"].get("sourceIp", ""),
+        request_id=context.get("requestId", ""),
+    )
+
+
+def event_answer(response: Response, request_id: str) -> dict[str, Any]:
+    """The response in the form that API Gateway takes, with the headers that every answer has."""
+    own = {name: value for name, value in response.headers.items() if value}
+    dropped = {name for name, value in response.headers.items() if not value}
+    standard = {name: value for name, value in STANDARD_HEADERS.items() if name not in dropped}
+    return {
+        "statusCode": response.status,
+        "headers": {**standard, "x-request-id": request_id, **own},
+        "cookies": list(response.cookies),
+        "body": response.body,
+    }
+
+
+def _cookies(event: Mapping[str, Any]) -> dict[str, str]:
+    """Cookies by name; of two with one name the first counts (RFC 6265 section 5.4: the more specific comes first)."""
+    found = event.get("cookies")
+    if found is None:
+        found = event.get("headers", {}).get("cookie", "").split(";")
+    cookies: dict[str, str] = {}
+    for cookie in found:
+        name, equals, value = cookie.strip().partition("=")
+        if equals:
+            cookies.setdefault(name, value)
+    return cookies
+
+
+def _body(event: Mapping[str, Any]) -> bytes:
+    body = event.get("body") or ""
+    if not event.get("isBase64Encoded"):
+        return str(body).encode("utf-8", "surrogatepass")
+    try:
+        return base64.b64decode(body)
+    except binascii.Error:
+        return b""

@@ -1,0 +1,175 @@
+"""The authorization code grant (RFC 6749 section 4.1, OAuth 2.1 section 4.1): issuing a code, and redeeming it once."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from broker import audit, clock
+from broker.crypto import handles, sealing
+from broker.crypto.handles import Handle, Kind
+from broker.crypto.keys import KeyRing
+from broker.encoding import b64url, from_b64url
+from broker.grants import vault
+from broker.grants.issuing import Issuer, TokenAnswer
+from broker.protocol import pkce
+from broker.protocol.clients import Client
+from broker.protocol.errors import INVALID_GRANT, INVALID_REQUEST, INVALID_TARGET, OAuthError
+from broker.protocol.parameters import Parameters
+from broker.runtime import Runtime
+from broker.store.grants import Grant, Link, Refused
+from broker.upstream.dialect import can_refresh
+from broker.upstream.schema import Provider
+from broker.upstream.tokens import UpstreamTokens
+
+_CODE_PURPOSE = "token-broker grant secret under code"
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who logged in: the subject at the broker, and the claims about him."""
+
+    subject: str
+    claims: Mapping[str, object]
+
+
+def issue(
+    runtime: Runtime,
+    ring: KeyRing,
+    client: Client,
+    login: Grant,
+    provider: Provider,
+    tokens: UpstreamTokens,
+    person: Person,
+) -> str:
+    """Put the provider's tokens away and make the code, in one write.
+
+    The grant secret is made here and lives from now on only in what the client holds. Errors: StoreUnavailable, Refused.
+    """
+    now = clock.now()
+    grant_secret, code_secret = os.urandom(handles.SECRET_BYTES), os.urandom(handles.SECRET_BYTES)
+    inner = json.dumps({"grant_secret": b64url(grant_secret), "claims": dict(person.claims)}).encode()
+    code = replace(
+        login,
+        subject=person.subject,
+        auth_time=now,
+        code_hash=handles.fingerprint(code_secret),
+        secret_hash=handles.fingerprint(grant_secret),
+        code_sealed=sealing.seal(code_secret, _CODE_PURPOSE, inner, login.grant_id.encode()),
+        upstream_due=vault.due_at(provider, tokens, now),
+        absolute_expires_at=_absolute_end(runtime, client, provider, tokens, now),
+        expires_at=now + runtime.settings.code_lifetime,
+    )
+    link = Link(login.grant_id, login.provider, b"", version=1)
+    runtime.grants.issue_code(code, vault.with_tokens(link, tokens, grant_secret))
+    key = ring.handle_key()
+    return handles.make(Handle(Kind.CODE, login.grant_id, secret=code_secret, key_id=key.id), key)
+
+
+def redeem(runtime: Runtime, issuer: Issuer, client: Client, form: Parameters) -> TokenAnswer:
+    """Exchange a code for tokens, exactly once.
+
+    Errors: OAuthError invalid_grant (unknown, expired, used, another client's; wrong verifier or redirect_uri),
+    invalid_request, invalid_target. Only a request that is right in everything else counts as a replay and ends the login
+    (OAuth 2.1 section 4.1.3); a wrong client, verifier or redirect_uri consumes and ends nothing.
+    """
+    handle = handles.read(Kind.CODE, form.require("code"), issuer.ring)
+    if handle is None:
+        raise OAuthError(INVALID_GRANT, "the code is not one that was issued here")
+    redirect_uri = form.get("redirect_uri")
+    if redirect_uri is None and client.require_redirect_uri:
+        raise OAuthError(INVALID_GRANT, "redirect_uri is required for this client")
+    verifier = form.get("code_verifier")
+    asked = _Asked(
+        challenge=pkce.challenge_of(verifier) if verifier is not None else None,
+        redirect_uri=redirect_uri,
+        resource=form.all("resource"),
+    )
+    key = issuer.ring.handle_key()
+    idle_lifetime = issuer.idle_lifetime(client)
+    try:
+        before = runtime.grants.redeem(
+            handle.grant_id,
+            code_hash=handles.fingerprint(handle.secret),
+            client_id=client.client_id,
+            code_challenge=asked.challenge,
+            redirect_uri=asked.redirect_uri,
+            resource=issuer.grantable(asked.resource),
+            max_attempts=runtime.settings.code_attempts,
+            handle_key=key.id,
+            idle_lifetime=idle_lifetime,
+        )
+    except Refused as refused:
+        raise _why_refused(runtime, issuer, handle, client, refused.grant, asked) from None
+    inner = json.loads(sealing.unseal(handle.secret, _CODE_PURPOSE, before.code_sealed, before.grant_id.encode()))
+    active = replace(before, generation=1, handle_key=key.id, expires_at=clock.now() + idle_lifetime)
+    audit.event("code.redeemed", grant_id=before.grant_id, client_id=client.client_id)
+    return issuer.answer(
+        client,
+        active,
+        from_b64url(inner["grant_secret"]),
+        scope=before.scope,
+        resource=asked.resource or before.resource,
+        claims=inner["claims"],
+    )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    challenge: str | None
+    redirect_uri: str | None
+    resource: tuple[str, ...]
+
+    def matches(self, grant: Grant) -> bool:
+        return self.challenge == grant.code_challenge and self.redirect_uri in (None, grant.redirect_uri)
+
+
+def _why_refused(
+    runtime: Runtime, issuer: Issuer, handle: Handle, client: Client, grant: Grant | None, asked: _Asked
+) -> OAuthError:
+    """The error for a code that was not redeemed, and what follows from it for the login."""
+    reason, error = _diagnose(runtime, issuer, handle, client, grant, asked)
+    audit.event("code.refused", grant_id=handle.grant_id, client_id=client.client_id, reason=reason)
+    return error
+
+
+def _diagnose(
+    runtime: Runtime, issuer: Issuer, handle: Handle, client: Client, grant: Grant | None, asked: _Asked
+) -> tuple[str, OAuthError]:
+    gone = OAuthError(INVALID_GRANT, "the code is unknown, expired or used")
+    if grant is None or grant.code_hash != handles.fingerprint(handle.secret):
+        return "unknown", gone
+    if grant.client_id != client.client_id:
+        return "other client", OAuthError(INVALID_GRANT, "the code was issued to another client")
+    if grant.stage == "code" and grant.expires_at <= clock.now():
+        return "expired", gone
+    if not asked.matches(grant):
+        if grant.stage == "code":
+            runtime.grants.count_attempt(handle.grant_id)
+        return "verifier or redirect_uri", _mismatch(grant, asked)
+    if grant.stage == "code" and set(issuer.grantable(asked.resource)) - set(grant.resource):
+        return "resource", OAuthError(INVALID_TARGET, "the resource was not part of the authorization request")
+    if grant.stage == "code":
+        return "too many attempts", gone
+    if grant.stage == "active" and runtime.grants.end(handle.grant_id, "code_replay"):
+        audit.event("code.replayed", grant_id=handle.grant_id, client_id=client.client_id)
+    return "used", gone
+
+
+def _mismatch(grant: Grant, asked: _Asked) -> OAuthError:
+    if asked.redirect_uri not in (None, grant.redirect_uri):
+        return OAuthError(INVALID_GRANT, "redirect_uri is not the one of the authorization request")
+    if grant.code_challenge is None:
+        # RFC 9700 section 4.8.2: a verifier without a challenge is a sign of a stripped one.
+        return OAuthError(
+            INVALID_REQUEST, "code_verifier is there, but the authorization request had no code_challenge"
+        )
+    return OAuthError(INVALID_GRANT, "code_verifier does not match the code_challenge")
+
+
+def _absolute_end(runtime: Runtime, client: Client, provider: Provider, tokens: UpstreamTokens, now: int) -> int:
+    """A login lives no longer than the access it stands for: without an upstream refresh, until the access token ends."""
+    end = now + (client.absolute_lifetime or runtime.settings.absolute_lifetime)
+    if tokens.expires_at is not None and not can_refresh(provider, tokens):
+        return min(end, tokens.expires_at)
+    return end
