@@ -1,0 +1,50 @@
+"""The whole journey with every provider of the sandbox: log in, read the profile, refresh, sign out; and deny."""
+
+from __future__ import annotations
+
+import jwt
+import pytest
+import requests
+from broker_testing.journey import CALLBACK, Login, refresh, register, revoke, userinfo
+
+REFRESHING = ("infolobby", "lockitnetwork", "redbooth", "openid")
+PROVIDERS = (*REFRESHING, "phpapi", "iternio", "iternio-live")
+
+PROFILES = {
+    "infolobby": {"name": "John Smith", "zoneinfo": "America/New_York", "locale": "en-US"},
+    "phpapi": {"name": "John Doe", "email": "john@example.com", "preferred_username": "johndoe"},
+}
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_allow(base: str, provider: str) -> None:
+    login = Login(register(base, providers=(provider,)), provider)
+    tokens = login.tokens()
+    assert set(login.answer) == {"code", "state", "iss"}
+    assert login.answer["iss"] == base
+    assert tokens["token_type"] == "Bearer"
+    assert tokens["scope"] == "openid profile email"
+    profile = userinfo(base, tokens["access_token"])
+    assert profile.status_code == 200, profile.text
+    claims = jwt.decode(tokens["id_token"], options={"verify_signature": False})
+    assert profile.json()["sub"] == claims["sub"]
+    assert claims["sub"].startswith(f"{provider}|")
+    renewed = refresh(login.client, tokens["refresh_token"])
+    assert renewed.status_code == 200, renewed.text
+    assert renewed.json()["refresh_token"] != tokens["refresh_token"]
+    assert userinfo(base, renewed.json()["access_token"]).json()["sub"] == claims["sub"]
+    signed_out = revoke(login.client, renewed.json()["refresh_token"])
+    assert (signed_out.status_code, signed_out.text) == (200, "")
+    assert userinfo(base, renewed.json()["access_token"]).status_code == 401
+    again = refresh(login.client, renewed.json()["refresh_token"])
+    assert (again.status_code, again.json()["error"]) == (400, "invalid_grant")
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_deny(base: str, provider: str) -> None:
+    login = Login(register(base, providers=(provider,)), provider)
+    answer = login.run(decision="deny")
+    assert answer["error"] == "access_denied", answer
+    assert answer["state"] == login.parameters["state"]
+    assert answer["iss"] == base
+    assert "code" not in answer
