@@ -1,0 +1,32 @@
+"""One request as the steps of a dialect see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sandbox_provider.clients import Client
+from sandbox_provider.settings import Settings
+from sandbox_provider.store import Store
+from sandbox_provider.wire import Request
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request that has reached one provider's endpoint."""
+
+    request: Request
+    provider: str
+    title: str
+    """The provider's name as people read it."""
+    client: Client
+    """The application registered at this provider."""
+    settings: Settings
+    store: Store
+    now: int
+    """Seconds since the epoch."""
+    forced_error: str | None = None
+    """An error code that a test ordered the authorization endpoint to answer with."""
+
+    def url(self, name: str) -> str:
+        """Path of one of the provider's own pages (login, consent), usable in a form."""
+        return f"{self.settings.prefix}/sandbox/{self.provider}/{name}"
