@@ -13,10 +13,15 @@ from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
 EVENTS: dict[str, frozenset[str]] = {
     "login.started": frozenset({"grant_id", "client_id", "provider"}),
+    "login.pushed": frozenset({"grant_id", "client_id"}),
     "login.refused": frozenset({"client_id", "error", "detail"}),
     "login.denied": frozenset({"grant_id", "client_id", "provider", "error"}),
     "login.failed": frozenset({"grant_id", "client_id", "provider", "error", "detail", "row"}),
     "callback.refused": frozenset({"provider", "reason"}),
+    "consent.asked": frozenset({"grant_id", "client_id", "provider"}),
+    "consent.given": frozenset({"grant_id", "client_id", "provider"}),
+    "consent.denied": frozenset({"grant_id", "client_id", "provider"}),
+    "consent.refused": frozenset({"reason"}),
     "code.issued": frozenset({"grant_id", "client_id", "provider"}),
     "code.redeemed": frozenset({"grant_id", "client_id"}),
     "code.refused": frozenset({"grant_id", "client_id", "reason"}),

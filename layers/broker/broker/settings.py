@@ -22,6 +22,9 @@ class Settings:
         registry_cache: how long a client or provider read from the Registry may be used.
         login_lifetime: from the authorization request to the provider's answer.
         exchange_lifetime: from the provider's answer to the end of the upstream exchange.
+        pushed_lifetime: of a pushed authorization request (RFC 9126 section 2.2).
+        consent_lifetime: how long a person may look at the consent page.
+        consent_memory: how long his answer counts for the same client and scope.
         code_lifetime: of an authorization code (RFC 6749 section 4.1.2 allows 600 at most).
         access_token_lifetime: of an access token and an ID token, unless the client says otherwise.
         idle_lifetime: of a refresh token that is not used.
@@ -42,6 +45,9 @@ class Settings:
     registry_cache: int = 60
     login_lifetime: int = 600
     exchange_lifetime: int = 60
+    pushed_lifetime: int = 90
+    consent_lifetime: int = 600
+    consent_memory: int = 365 * 86400
     code_lifetime: int = 60
     access_token_lifetime: int = 600
     idle_lifetime: int = 14 * 86400
@@ -55,6 +61,8 @@ class Settings:
 LIMITS: Mapping[str, tuple[int, int]] = {
     "registry_cache": (0, 300),
     "login_lifetime": (60, 3600),
+    "pushed_lifetime": (10, 600),
+    "consent_memory": (0, 400 * 86400),
     "code_lifetime": (10, 600),
     "access_token_lifetime": (60, 86400),
     "idle_lifetime": (600, 400 * 86400),

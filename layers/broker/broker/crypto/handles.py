@@ -8,6 +8,7 @@
 | code    | tbc_   | the code's own                                | 0          | 0                                       |
 | refresh | tbr_   | the grant secret                              | from 1     | when the upstream token falls due, or 0 |
 | state   | tbs_   | none (the browser's cookie holds the secret)  | 0          | 0                                       |
+| pushed  | tbp_   | none (it is of use only to the client)        | 0          | 0                                       |
 
 The prefixes let secret scanners find leaked tokens. A handle proves only that the broker made it; whether it still counts
 is for the Grants table to say.
@@ -35,6 +36,7 @@ class Kind(Enum):
     CODE = ("tbc_", SECRET_BYTES)
     REFRESH = ("tbr_", SECRET_BYTES)
     STATE = ("tbs_", 0)
+    PUSHED = ("tbp_", 0)
 
 
 @dataclass(frozen=True)

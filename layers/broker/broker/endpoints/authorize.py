@@ -3,47 +3,33 @@
 Until the client and its redirect URI are known to be right, nothing is redirected anywhere: errors are a page.
 """
 
-import secrets
-from dataclasses import dataclass
+from dataclasses import replace
 
 from broker import audit, clock
 from broker.crypto import handles
-from broker.crypto.handles import Handle, Kind
-from broker.crypto.keys import KeyRing
-from broker.endpoints import cookies, redirect_answer
+from broker.crypto.handles import Kind
+from broker.endpoints import redirect_answer, to_provider
 from broker.endpoints.entry import unavailable
-from broker.endpoints.redirect_answer import ReturnAddress
 from broker.gateway import Request, Response
-from broker.grants import upstream_login
+from broker.pages import chooser
 from broker.pages import error as error_page
-from broker.protocol import pkce
-from broker.protocol.capabilities import PROMPTS, RESPONSE_MODES, RESPONSE_TYPES
-from broker.protocol.clients import Client
-from broker.protocol.errors import (
-    INVALID_REQUEST,
-    LOGIN_REQUIRED,
-    REGISTRATION_NOT_SUPPORTED,
-    REQUEST_NOT_SUPPORTED,
-    REQUEST_URI_NOT_SUPPORTED,
-    TEMPORARILY_UNAVAILABLE,
-    UNAUTHORIZED_CLIENT,
-    UNSUPPORTED_RESPONSE_TYPE,
-    OAuthError,
+from broker.protocol.authorization_request import (
+    AuthorizationRequest,
+    NoReturn,
+    ReturnAddress,
+    check,
+    provider_name,
+    return_address,
 )
+from broker.protocol.clients import Client
+from broker.protocol.errors import INVALID_REQUEST, REQUEST_URI_NOT_SUPPORTED, OAuthError
 from broker.protocol.parameters import MalformedParameters, Parameters
-from broker.protocol.redirects import is_registered
-from broker.protocol.scopes import allowed_scope, check_resources, parse_scope, provider_scope
-from broker.runtime import ProviderUnusable, Runtime
+from broker.runtime import Runtime
 from broker.store.aws import StoreUnavailable
-from broker.store.grants import Grant, new_grant_id
-from broker.upstream.authorization import authorization_url
-from broker.upstream.schema import Provider
+from broker.store.grants import Grant, Refused, new_grant_id
 
-_UNSUPPORTED = {
-    "request": REQUEST_NOT_SUPPORTED,
-    "request_uri": REQUEST_URI_NOT_SUPPORTED,
-    "registration": REGISTRATION_NOT_SUPPORTED,
-}
+REQUEST_URI_PREFIX = "urn:ietf:params:oauth:request_uri:"
+"""RFC 9126 section 2.2."""
 
 
 class NoRedirect(Exception):
@@ -55,21 +41,6 @@ class NoRedirect(Exception):
         self.explanation = explanation
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """A checked authorization request."""
-
-    client: Client
-    address: ReturnAddress
-    redirect_uri_sent: bool
-    provider_name: str
-    scope: tuple[str, ...]
-    resource: tuple[str, ...]
-    code_challenge: str | None
-    nonce: str | None
-    max_age: int | None
-
-
 def respond(request: Request, runtime: Runtime) -> Response:
     """GET or POST /authorize."""
     if request.method not in ("GET", "HEAD", "POST"):
@@ -79,12 +50,15 @@ def respond(request: Request, runtime: Runtime) -> Response:
     try:
         parameters = _parameters(request)
         client = _client(runtime, parameters)
-        address = _return_address(client, parameters)
-        asked = _check(request, client, address, parameters)
-        return _begin(request, runtime, asked)
+        request_uri = parameters.get("request_uri")
+        if request_uri is not None and request_uri.startswith(REQUEST_URI_PREFIX):
+            return _pushed(request, runtime, client, parameters)
+        address = return_address(client, parameters)
+        return _plain(request, runtime, client, address, parameters)
+    except NoReturn as refusal:
+        return _refuse(request, client, NoRedirect("invalid_request", refusal.explanation))
     except NoRedirect as refusal:
-        audit.event("login.refused", client_id=client.client_id if client else None, error=refusal.code)
-        return _page(request, refusal.code, refusal.explanation, 400)
+        return _refuse(request, client, refusal)
     except StoreUnavailable as failure:
         audit.event("store.unavailable", detail=failure.detail)
         error = unavailable()
@@ -94,13 +68,12 @@ def respond(request: Request, runtime: Runtime) -> Response:
         return _page(
             request, error.kind.code, "Please try again in a moment.", error.kind.status, {}, error.retry_after
         )
-    audit.event(
-        "login.refused", client_id=client.client_id if client else None, error=error.kind.code, detail=error.detail
-    )
+    client_id = client.client_id if client else None
+    audit.event("login.refused", client_id=client_id, error=error.kind.code, detail=error.detail)
     return redirect_answer.failure(request, address, error)
 
 
-# -- who asks, and where the answer goes: errors here are a page --------------------------------------------------
+# -- who asks: errors here are a page ------------------------------------------------------------------------------
 
 
 def _parameters(request: Request) -> Parameters:
@@ -128,142 +101,99 @@ def _client(runtime: Runtime, parameters: Parameters) -> Client:
     return client
 
 
-def _return_address(client: Client, parameters: Parameters) -> ReturnAddress:
-    """Where to answer. A client with one redirect URI may leave it out (RFC 6749 section 3.1.2.3)."""
-    asked = parameters.all("redirect_uri")
-    if len(asked) > 1 or (not asked and len(client.redirect_uris) != 1):
-        raise NoRedirect("invalid_request", "The application must say once where to return to (redirect_uri).")
-    redirect_uri = asked[0] if asked else client.redirect_uris[0]
-    if not is_registered(redirect_uri, client.redirect_uris):
-        raise NoRedirect(
-            "invalid_request", "The address to return to is not registered for this application (redirect_uri)."
-        )
-    states = parameters.all("state")
-    return ReturnAddress(redirect_uri, states[0] if len(states) == 1 else None)
+def _refuse(request: Request, client: Client | None, refusal: NoRedirect) -> Response:
+    audit.event("login.refused", client_id=client.client_id if client else None, error=refusal.code)
+    return _page(request, refusal.code, refusal.explanation, 400)
 
 
-# -- what is asked: errors here are redirected --------------------------------------------------------------------
+# -- a request with its parameters in the URL or form --------------------------------------------------------------
 
 
-def _check(request: Request, client: Client, address: ReturnAddress, parameters: Parameters) -> _Asked:
-    parameters.reject_repeated()
-    _check_response(client, parameters)
-    _check_openid(parameters)
-    challenge = parameters.get("code_challenge")
-    pkce.check_challenge(challenge, parameters.get("code_challenge_method"), required=client.require_pkce)
-    max_age = parameters.get("max_age")
-    return _Asked(
-        client=client,
-        address=address,
-        redirect_uri_sent=parameters.get("redirect_uri") is not None,
-        provider_name=_provider_name(client, parameters),
-        scope=allowed_scope(parse_scope(parameters.get("scope")), client.scope),
-        resource=check_resources(parameters.all("resource"), (*client.resources, request.issuer)),
-        code_challenge=challenge,
-        nonce=parameters.get("nonce"),
-        max_age=int(max_age) if max_age is not None else None,
+def _plain(
+    request: Request, runtime: Runtime, client: Client, address: ReturnAddress, parameters: Parameters
+) -> Response:
+    if parameters.get("request_uri") is not None:
+        # OpenID Connect Core section 6.2: request objects by reference are not supported.
+        raise OAuthError(REQUEST_URI_NOT_SUPPORTED, "only pushed requests have a request_uri here")
+    if client.require_par:
+        raise OAuthError(INVALID_REQUEST, "this client must push its authorization requests")
+    asked = check(client, address, parameters, request.issuer)
+    if asked.provider is None:
+        return chooser.render(request, runtime, client, parameters)
+    grant_id = new_grant_id()
+    departure = to_provider.prepare(
+        request, runtime, provider_name=asked.provider, grant_id=grant_id, scope=asked.scope
     )
+    login = login_of(client, asked, grant_id, clock.now() + runtime.settings.login_lifetime)
+    runtime.grants.begin(replace(login, browser_hash=departure.browser_hash))
+    audit.event("login.started", grant_id=grant_id, client_id=client.client_id, provider=asked.provider)
+    return departure.response(request, runtime)
 
 
-def _check_response(client: Client, parameters: Parameters) -> None:
-    response_type = parameters.require("response_type")
-    if response_type not in RESPONSE_TYPES:
-        raise OAuthError(UNSUPPORTED_RESPONSE_TYPE, "only response_type=code is supported")
-    if "authorization_code" not in client.grant_types:
-        raise OAuthError(UNAUTHORIZED_CLIENT, "this client may not use the authorization code grant")
-    if parameters.get("response_mode") not in (None, *RESPONSE_MODES):
-        raise OAuthError(INVALID_REQUEST, "the response_mode is not supported")
-
-
-def _check_openid(parameters: Parameters) -> None:
-    """OpenID Connect Core sections 3.1.2.1 and 6."""
-    for name, kind in _UNSUPPORTED.items():
-        if parameters.get(name) is not None:
-            raise OAuthError(kind, f"the parameter {name} is not supported")
-    prompts = (parameters.get("prompt") or "").split()
-    if set(prompts) - set(PROMPTS) or ("none" in prompts and len(prompts) > 1):
-        raise OAuthError(INVALID_REQUEST, "the prompt is unknown, or none together with another")
-    max_age = parameters.get("max_age")
-    if max_age is not None and not (max_age.isascii() and max_age.isdigit() and len(max_age) < 10):
-        raise OAuthError(INVALID_REQUEST, "max_age must be a number of seconds")
-    if prompts == ["none"]:
-        # The broker keeps no session of its own: who somebody is, only the provider's pages can say.
-        raise OAuthError(LOGIN_REQUIRED, "the person has to log in")
-
-
-def _provider_name(client: Client, parameters: Parameters) -> str:
-    name = parameters.get("provider")
-    if name is None and len(client.providers) == 1:
-        return client.providers[0]
-    if name is None:
-        raise OAuthError(INVALID_REQUEST, "the parameter provider is missing")
-    if name not in client.providers:
-        raise OAuthError(INVALID_REQUEST, "the provider is not one of this client's")
-    return name
-
-
-# -- the login begins ---------------------------------------------------------------------------------------------
-
-
-def _begin(request: Request, runtime: Runtime, asked: _Asked) -> Response:
-    provider = _usable_provider(runtime, asked.provider_name)
-    ring = runtime.keys.ring()
-    grant_id, browser_secret = new_grant_id(), secrets.token_urlsafe(handles.SECRET_BYTES)
-    # Everything that can fail for another reason comes before the write.
-    location, state = _upstream_location(request, runtime, provider, asked, ring, grant_id)
-    runtime.grants.begin(_login(runtime, asked, grant_id, browser_secret))
-    audit.event("login.started", grant_id=grant_id, client_id=asked.client.client_id, provider=provider.name)
-    name = cookies.login_cookie_name(request, upstream_login.cookie_key(provider, grant_id))
-    cookie = cookies.set_login(request, name, f"{state}.{browser_secret}", runtime.settings.login_lifetime)
-    surplus = tuple(cookies.clear_login(request, old) for old in cookies.surplus_logins(request) if old != name)
-    return redirect_answer.see_other(location, (cookie, *surplus))
-
-
-def _usable_provider(runtime: Runtime, name: str) -> Provider:
-    try:
-        return runtime.provider(name)
-    except ProviderUnusable as error:
-        raise OAuthError(TEMPORARILY_UNAVAILABLE, "the provider cannot be used now", detail=error.detail) from None
-
-
-def _login(runtime: Runtime, asked: _Asked, grant_id: str, browser_secret: str) -> Grant:
-    now = clock.now()
+def login_of(client: Client, asked: AuthorizationRequest, grant_id: str, expires_at: int) -> Grant:
+    """The first state of a login's item, for a request that was checked."""
     return Grant(
         grant_id=grant_id,
         stage="login",
-        client_id=asked.client.client_id,
-        provider=asked.provider_name,
-        created_at=now,
-        expires_at=now + runtime.settings.login_lifetime,
+        client_id=client.client_id,
+        provider=asked.provider or "",
+        created_at=clock.now(),
+        expires_at=expires_at,
         redirect_uri=asked.address.redirect_uri,
         redirect_uri_sent=asked.redirect_uri_sent,
+        response_mode=asked.address.response_mode if asked.address.response_mode != "query" else "",
         scope=asked.scope,
         resource=asked.resource,
         state=asked.address.state,
         code_challenge=asked.code_challenge,
         nonce=asked.nonce,
         max_age=asked.max_age,
-        browser_hash=handles.fingerprint(browser_secret.encode()),
+        ask_consent="consent" in asked.prompts,
     )
 
 
-def _upstream_location(
-    request: Request, runtime: Runtime, provider: Provider, asked: _Asked, ring: KeyRing, grant_id: str
-) -> tuple[str, str]:
-    """(URL at the provider, state handle)."""
-    key = ring.handle_key()
-    state = handles.make(Handle(Kind.STATE, grant_id, key_id=key.id), key)
-    transaction = upstream_login.Transaction.of(provider, key, grant_id, request.issuer, state)
-    location = authorization_url(
-        provider,
-        runtime.provider_credentials(provider.name),
-        redirect_uri=transaction.redirect_uri,
-        state=state,
-        scope=provider_scope(asked.scope),
-        code_challenge=transaction.code_challenge,
-        nonce=transaction.nonce,
-    )
-    return location, state
+# -- a request that was pushed before (RFC 9126) -------------------------------------------------------------------
+
+
+def _pushed(request: Request, runtime: Runtime, client: Client, parameters: Parameters) -> Response:
+    """Everything but client_id and request_uri comes from what was pushed (RFC 9101 section 5).
+
+    A bad request_uri is a page, as the redirect URI of a request that cannot be found is not known (RFC 9126 section 4).
+    """
+    grant_id = _pushed_id(runtime, parameters)
+    login, _ = runtime.grants.read(grant_id)
+    if login is None or login.stage != "pushed" or login.client_id != client.client_id:
+        raise _unusable_request_uri()
+    provider = login.provider or provider_name(client, parameters.get("provider"))
+    if provider is None:
+        return chooser.render(request, runtime, client, parameters)
+    try:
+        departure = to_provider.prepare(request, runtime, provider_name=provider, grant_id=grant_id, scope=login.scope)
+        runtime.grants.open_pushed(
+            grant_id,
+            client_id=client.client_id,
+            provider=provider,
+            browser_hash=departure.browser_hash,
+            login_until=clock.now() + runtime.settings.login_lifetime,
+        )
+    except Refused:
+        raise _unusable_request_uri() from None
+    except OAuthError as error:
+        return redirect_answer.failure(request, redirect_answer.address_of(login), error)
+    audit.event("login.started", grant_id=grant_id, client_id=client.client_id, provider=provider)
+    return departure.response(request, runtime)
+
+
+def _pushed_id(runtime: Runtime, parameters: Parameters) -> str:
+    uris = parameters.all("request_uri")
+    handle = handles.read(Kind.PUSHED, uris[0].removeprefix(REQUEST_URI_PREFIX), runtime.keys.ring())
+    if handle is None or len(uris) != 1:
+        raise _unusable_request_uri()
+    return handle.grant_id
+
+
+def _unusable_request_uri() -> NoRedirect:
+    return NoRedirect("invalid_request", "This sign-in link has expired or was already used. Please start again.")
 
 
 def _page(

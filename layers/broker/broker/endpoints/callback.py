@@ -13,14 +13,14 @@ from broker.crypto.handles import Handle, Kind
 from broker.crypto.keys import KeyRing
 from broker.endpoints import cookies, redirect_answer
 from broker.endpoints.entry import unavailable
-from broker.endpoints.redirect_answer import ReturnAddress
 from broker.gateway import Request, Response
-from broker.grants import authorization_code, upstream_login
+from broker.grants import authorization_code, consent, upstream_login
 from broker.grants.authorization_code import Person
 from broker.grants.subjects import subject_of
 from broker.grants.upstream_login import Transaction
 from broker.grants.vault import report
 from broker.pages import error as error_page
+from broker.protocol.authorization_request import ReturnAddress
 from broker.protocol.clients import Client
 from broker.protocol.errors import ACCESS_DENIED, SERVER_ERROR, TEMPORARILY_UNAVAILABLE, ErrorKind, OAuthError
 from broker.protocol.parameters import MalformedParameters, Parameters
@@ -69,13 +69,22 @@ class _Claimed:
 
     @property
     def address(self) -> ReturnAddress:
-        return ReturnAddress(self.login.redirect_uri, self.login.state)
+        return redirect_answer.address_of(self.login)
 
     def failure(self, error: OAuthError) -> Response:
         return redirect_answer.failure(self.request, self.address, error, self._cleared)
 
     def success(self, code: str) -> Response:
         return redirect_answer.success(self.request, self.address, code, self._cleared)
+
+    def to_consent(self, browser_secret: str) -> Response:
+        """To the page that asks the person, with a cookie that only this browser gets."""
+        name = cookies.login_cookie_name(self.request, upstream_login.short_id(self.login.grant_id))
+        value = f"{self.arrival.state}.{browser_secret}"
+        cookie = cookies.set_login(self.request, name, value, self.runtime.settings.consent_lifetime)
+        cleared = self._cleared if self.arrival.cookie != name else ()
+        location = f"{self.request.issuer}/consent?login={self.arrival.state}"
+        return redirect_answer.see_other(location, (*cleared, cookie))
 
     @property
     def _cleared(self) -> tuple[str, ...]:
@@ -179,7 +188,11 @@ def _continue(claimed: _Claimed, answer: CallbackAnswer | None, problem: str | N
         if answer is None or answer.code is None:
             raise _provider_error(answer, problem)
         tokens, person = _exchange(claimed, answer, answer.code)
-        code = authorization_code.issue(runtime, claimed.ring, client, login, claimed.provider, tokens, person)
+        established = authorization_code.establish(runtime, client, login, claimed.provider, tokens, person)
+        if consent.is_needed(runtime, client, established.grant):
+            return claimed.to_consent(consent.ask(runtime, established))
+        code, waiting = authorization_code.code_for(runtime, claimed.ring, established.grant, established.contents)
+        runtime.grants.finish_exchange(waiting, established.link)
     except StoreUnavailable as failure:
         audit.event("store.unavailable", detail=failure.detail)
         # The state is used up, so the page could not be reloaded; the client is told to begin again.

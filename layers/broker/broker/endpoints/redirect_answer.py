@@ -1,18 +1,16 @@
-"""Answers of the authorization endpoint and the callback that go back to the client by a redirect."""
-
-from dataclasses import dataclass
+"""Answers of the authorization endpoint and the callback that go back to the client through the browser."""
 
 from broker.gateway import Request, Response
+from broker.pages import form_post
+from broker.protocol.authorization_request import ReturnAddress
 from broker.protocol.errors import OAuthError
 from broker.protocol.redirects import with_parameters
+from broker.store.grants import Grant
 
 
-@dataclass(frozen=True)
-class ReturnAddress:
-    """Where a client's answer goes: its registered redirect URI, and its state, unchanged."""
-
-    redirect_uri: str
-    state: str | None
+def address_of(login: Grant) -> ReturnAddress:
+    """Where the answer of a login goes."""
+    return ReturnAddress(login.redirect_uri, login.state, login.response_mode or "query")
 
 
 def see_other(location: str, cookies: tuple[str, ...] = ()) -> Response:
@@ -34,4 +32,7 @@ def _answer(
     request: Request, address: ReturnAddress, parameters: list[tuple[str, str]], cookies: tuple[str, ...]
 ) -> Response:
     state = [("state", address.state)] if address.state is not None else []
-    return see_other(with_parameters(address.redirect_uri, [*parameters, *state, ("iss", request.issuer)]), cookies)
+    answer = [*parameters, *state, ("iss", request.issuer)]
+    if address.response_mode == "form_post":
+        return form_post.render(request, address.redirect_uri, answer, cookies)
+    return see_other(with_parameters(address.redirect_uri, answer), cookies)

@@ -27,6 +27,8 @@ def _refresh(request: Request, runtime: Runtime, client: Client, form: Parameter
     issuer = Issuer(request.issuer, runtime.keys.ring(), runtime.settings)
     presented = form.get("refresh_token")
     if presented is not None:
+        if client.refresh_cookie:
+            require_own_origin(request, client)  # as at the token endpoint: the answer sets a cookie
         return token_response(request, client, refresh_token.refresh(runtime, issuer, client, presented, form))
     return token_response(
         request, client, refresh_token.refresh(runtime, issuer, client, token_in_cookie(request, client), form)

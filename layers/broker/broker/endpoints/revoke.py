@@ -8,6 +8,7 @@ from broker.crypto import handles, tokens
 from broker.crypto.handles import Kind
 from broker.endpoints import client_requests, cookies
 from broker.endpoints.refresh import token_in_cookie
+from broker.endpoints.token import is_own_origin
 from broker.gateway import Request, Response
 from broker.grants import vault
 from broker.protocol.clients import Client
@@ -27,7 +28,8 @@ def _revoke(request: Request, runtime: Runtime, client: Client, form: Parameters
     found = _grant_of(request, runtime, client, token)
     if found is not None:
         _end(runtime, client, *found)
-    if not client.refresh_cookie:
+    if not client.refresh_cookie or not is_own_origin(request, client):
+        # A foreign page may hand in a token of its own, but must not clear this browser's cookie (logout CSRF).
         return Response(200)
     return Response(
         200, cookies=(cookies.clear_refresh(request, cookies.refresh_cookie_name(request, client.client_id)),)

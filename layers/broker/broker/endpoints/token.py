@@ -23,21 +23,26 @@ def _grant(request: Request, runtime: Runtime, client: Client, form: Parameters)
         raise OAuthError(UNSUPPORTED_GRANT_TYPE, "the grant_type is not supported")
     if grant_type not in client.grant_types:
         raise OAuthError(UNAUTHORIZED_CLIENT, "this client may not use that grant_type")
-    issuer = Issuer(request.issuer, runtime.keys.ring(), runtime.settings)
-    if grant_type == "refresh_token":
-        answer = refresh_token.refresh(runtime, issuer, client, form.require("refresh_token"), form)
-        return token_response(request, client, answer)
     if client.refresh_cookie:
         # The answer sets a cookie, so a foreign page must not be able to cause it: it would log the browser in as
         # somebody else (login CSRF).
         require_own_origin(request, client)
+    issuer = Issuer(request.issuer, runtime.keys.ring(), runtime.settings)
+    if grant_type == "refresh_token":
+        answer = refresh_token.refresh(runtime, issuer, client, form.require("refresh_token"), form)
+        return token_response(request, client, answer)
     return token_response(request, client, authorization_code.redeem(runtime, issuer, client, form))
 
 
 def require_own_origin(request: Request, client: Client) -> None:
     """Errors: OAuthError with status 403 unless the request comes from a page of the client."""
-    if request.origin is None or request.origin not in client.origins:
+    if not is_own_origin(request, client):
         raise OAuthError(FORBIDDEN_ORIGIN, "the Origin is not one of this client's")
+
+
+def is_own_origin(request: Request, client: Client) -> bool:
+    """Whether a browser says that a page of the client sent the request."""
+    return request.origin is not None and request.origin in client.origins
 
 
 def token_response(request: Request, client: Client, answer: TokenAnswer) -> Response:

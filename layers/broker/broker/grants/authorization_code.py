@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from broker import audit, clock
 from broker.crypto import handles, sealing
@@ -33,37 +33,52 @@ class Person:
     claims: Mapping[str, object]
 
 
-def issue(
-    runtime: Runtime,
-    ring: KeyRing,
-    client: Client,
-    login: Grant,
-    provider: Provider,
-    tokens: UpstreamTokens,
-    person: Person,
-) -> str:
-    """Put the provider's tokens away and make the code, in one write.
+@dataclass(frozen=True)
+class Established:
+    """A login whose provider has answered: where it stands in the table, and what must be sealed for its owner.
 
-    The grant secret is made here and lives from now on only in what the client holds. Errors: StoreUnavailable, Refused.
+    Attributes:
+        grant: everything but the stage and what belongs to it.
+        contents: grant secret and claims, as they are sealed under the code's secret or the browser's.
     """
+
+    grant: Grant
+    link: Link
+    contents: bytes = field(repr=False)
+
+
+def establish(
+    runtime: Runtime, client: Client, login: Grant, provider: Provider, tokens: UpstreamTokens, person: Person
+) -> Established:
+    """Seal the provider's tokens under a new grant secret, which lives from now on only in what the client holds."""
     now = clock.now()
-    grant_secret, code_secret = os.urandom(handles.SECRET_BYTES), os.urandom(handles.SECRET_BYTES)
-    inner = json.dumps({"grant_secret": b64url(grant_secret), "claims": dict(person.claims)}).encode()
-    code = replace(
+    grant_secret = os.urandom(handles.SECRET_BYTES)
+    grant = replace(
         login,
         subject=person.subject,
         auth_time=now,
-        code_hash=handles.fingerprint(code_secret),
         secret_hash=handles.fingerprint(grant_secret),
-        code_sealed=sealing.seal(code_secret, _CODE_PURPOSE, inner, login.grant_id.encode()),
         upstream_due=vault.due_at(provider, tokens, now),
         absolute_expires_at=_absolute_end(runtime, client, provider, tokens, now),
-        expires_at=now + runtime.settings.code_lifetime,
     )
-    link = Link(login.grant_id, login.provider, b"", version=1)
-    runtime.grants.issue_code(code, vault.with_tokens(link, tokens, grant_secret))
+    link = Link(login.grant_id, login.provider, b"", version=1, due_at=grant.upstream_due)
+    contents = json.dumps({"grant_secret": b64url(grant_secret), "claims": dict(person.claims)}).encode()
+    return Established(grant, vault.with_tokens(link, tokens, grant_secret), contents)
+
+
+def code_for(runtime: Runtime, ring: KeyRing, grant: Grant, contents: bytes) -> tuple[str, Grant]:
+    """(a new authorization code, the login at stage "code" with it)."""
+    code_secret = os.urandom(handles.SECRET_BYTES)
+    sealed = sealing.seal(code_secret, _CODE_PURPOSE, contents, grant.grant_id.encode())
+    waiting = replace(
+        grant,
+        stage="code",
+        code_hash=handles.fingerprint(code_secret),
+        code_sealed=sealed,
+        expires_at=clock.now() + runtime.settings.code_lifetime,
+    )
     key = ring.handle_key()
-    return handles.make(Handle(Kind.CODE, login.grant_id, secret=code_secret, key_id=key.id), key)
+    return handles.make(Handle(Kind.CODE, grant.grant_id, secret=code_secret, key_id=key.id), key), waiting
 
 
 def redeem(runtime: Runtime, issuer: Issuer, client: Client, form: Parameters) -> TokenAnswer:
@@ -76,13 +91,11 @@ def redeem(runtime: Runtime, issuer: Issuer, client: Client, form: Parameters) -
     handle = handles.read(Kind.CODE, form.require("code"), issuer.ring)
     if handle is None:
         raise OAuthError(INVALID_GRANT, "the code is not one that was issued here")
-    redirect_uri = form.get("redirect_uri")
-    if redirect_uri is None and client.require_redirect_uri:
-        raise OAuthError(INVALID_GRANT, "redirect_uri is required for this client")
     verifier = form.get("code_verifier")
     asked = _Asked(
         challenge=pkce.challenge_of(verifier) if verifier is not None else None,
-        redirect_uri=redirect_uri,
+        redirect_uri=form.get("redirect_uri"),
+        redirect_uri_optional=not client.require_redirect_uri,
         resource=form.all("resource"),
     )
     key = issuer.ring.handle_key()
@@ -94,6 +107,7 @@ def redeem(runtime: Runtime, issuer: Issuer, client: Client, form: Parameters) -
             client_id=client.client_id,
             code_challenge=asked.challenge,
             redirect_uri=asked.redirect_uri,
+            redirect_uri_optional=asked.redirect_uri_optional,
             resource=issuer.grantable(asked.resource),
             max_attempts=runtime.settings.code_attempts,
             handle_key=key.id,
@@ -118,10 +132,17 @@ def redeem(runtime: Runtime, issuer: Issuer, client: Client, form: Parameters) -
 class _Asked:
     challenge: str | None
     redirect_uri: str | None
+    redirect_uri_optional: bool
     resource: tuple[str, ...]
 
     def matches(self, grant: Grant) -> bool:
-        return self.challenge == grant.code_challenge and self.redirect_uri in (None, grant.redirect_uri)
+        return self.challenge == grant.code_challenge and self.has_redirect_uri_of(grant)
+
+    def has_redirect_uri_of(self, grant: Grant) -> bool:
+        """OAuth 2.0 wants it repeated if the authorization request had it (RFC 6749 section 4.1.3), 2.1 never."""
+        if self.redirect_uri is None:
+            return self.redirect_uri_optional or not grant.redirect_uri_sent
+        return self.redirect_uri == grant.redirect_uri
 
 
 def _why_refused(
@@ -157,7 +178,7 @@ def _diagnose(
 
 
 def _mismatch(grant: Grant, asked: _Asked) -> OAuthError:
-    if asked.redirect_uri not in (None, grant.redirect_uri):
+    if not asked.has_redirect_uri_of(grant):
         return OAuthError(INVALID_GRANT, "redirect_uri is not the one of the authorization request")
     if grant.code_challenge is None:
         # RFC 9700 section 4.8.2: a verifier without a challenge is a sign of a stripped one.

@@ -48,7 +48,12 @@ class Transaction:
 def cookie_key(provider: Provider, grant_id: str) -> str:
     """What the login cookie is named after: the login, so that two tabs work; or the provider where its answer does not
     bring the state back, so that the cookie itself has to tell which login it is."""
-    return provider.name if provider.authorize.state == "cookie" else grant_id[:10]
+    return provider.name if provider.authorize.state == "cookie" else short_id(grant_id)
+
+
+def short_id(grant_id: str) -> str:
+    """Enough of a grant id to tell a browser's logins apart; what a cookie proves is in its value."""
+    return grant_id[:10]
 
 
 def state_parameter(provider: Provider) -> str:

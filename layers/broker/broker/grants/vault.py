@@ -74,7 +74,7 @@ def tokens_of(link: Link, grant_secret: bytes) -> UpstreamTokens:
 
 
 def due_at(provider: Provider, tokens: UpstreamTokens, now: int) -> int:
-    """When to refresh the tokens (epoch seconds), 0 for never: they do not expire, or cannot be refreshed."""
+    """When to refresh tokens received `now` (epoch seconds), 0 for never: they do not expire, or cannot be refreshed."""
     if not can_refresh(provider, tokens):
         return 0
     return refresh_due_at(provider, tokens, now) or 0
@@ -89,7 +89,7 @@ def renew_at_refresh(runtime: Runtime, grant: Grant, link: Link, grant_secret: b
     try:
         provider = runtime.provider(grant.provider)
         fresh = fresh_tokens(runtime, provider, link, grant_secret)
-        return due_at(provider, fresh.tokens, clock.now())
+        return fresh.link.due_at
     except LinkDead:
         end_for_upstream(runtime, grant)
         raise OAuthError(INVALID_GRANT, "the provider has ended the access, please log in again") from None
@@ -116,7 +116,7 @@ def fresh_tokens(
     tokens = tokens_of(link, grant_secret)
     rejected = link.version == rejected_version
     now = clock.now()
-    if not rejected and not _is_due(provider, tokens, now):
+    if not rejected and not _is_due(provider, link, tokens, now):
         return Fresh(link, tokens)
     if not can_refresh(provider, tokens):
         if rejected or (tokens.expires_at is not None and tokens.expires_at <= now):
@@ -181,11 +181,11 @@ def _bound_to(link: Link) -> bytes:
     return f"{link.grant_id}|{link.provider}|{link.version}".encode()
 
 
-def _is_due(provider: Provider, tokens: UpstreamTokens, now: int) -> bool:
+def _is_due(provider: Provider, link: Link, tokens: UpstreamTokens, now: int) -> bool:
     if tokens.expires_at is None:
         return False
-    due = refresh_due_at(provider, tokens, now) if can_refresh(provider, tokens) else tokens.expires_at
-    return due is not None and due <= now
+    # The margin is a part of the lifetime at receipt; of what is left now it would never be used up before the end.
+    return (link.due_at if can_refresh(provider, tokens) else tokens.expires_at) <= now
 
 
 def _still_valid(tokens: UpstreamTokens) -> bool:
@@ -211,7 +211,9 @@ def _refresh(
     except StoreUnavailable:
         runtime.grants.release_lease(link, lease_id, 0)
         raise
-    written = with_tokens(replace(link, version=link.version + 1, lease_id="", lease_until=0), new, grant_secret)
+    due = due_at(provider, new, clock.now())
+    successor = replace(link, version=link.version + 1, due_at=due, lease_id="", lease_until=0)
+    written = with_tokens(successor, new, grant_secret)
     try:
         _write_surely(runtime, written, lease_id)
     except LinkRefused as refused:

@@ -4,7 +4,7 @@ from broker.protocol import client_authentication, pkce
 from broker.protocol.clients import OIDC_SCOPES
 
 RESPONSE_TYPES = ("code",)
-RESPONSE_MODES = ("query",)
+RESPONSE_MODES = ("query", "form_post")
 GRANT_TYPES = ("authorization_code", "refresh_token")
 PROMPTS = ("none", "login", "consent", "select_account")
 ID_TOKEN_ALGORITHMS = ("RS256", "ES256")
@@ -37,6 +37,8 @@ def metadata(issuer: str) -> dict[str, object]:
         "authorization_endpoint": f"{issuer}/authorize",
         "token_endpoint": f"{issuer}/token",
         "userinfo_endpoint": f"{issuer}/userinfo",
+        "pushed_authorization_request_endpoint": f"{issuer}/par",
+        "require_pushed_authorization_requests": False,
         "revocation_endpoint": f"{issuer}/revoke",
         "jwks_uri": f"{issuer}/.well-known/jwks.json",
         "scopes_supported": list(OIDC_SCOPES),

@@ -32,12 +32,13 @@ def read(authorization: str | None, form: Parameters) -> Presented:
     Errors: OAuthError invalid_request for two methods at once or two client ids (RFC 6749 section 2.3);
     invalid_client for no client id or a Basic header that cannot be read.
     """
-    if "client_assertion" in form or "client_assertion_type" in form:
-        raise OAuthError(INVALID_CLIENT, "client assertions are not supported")
     body_id, body_secret = form.get("client_id"), form.get("client_secret")
+    assertion = form.get("client_assertion") or form.get("client_assertion_type")
+    if sum(way is not None for way in (authorization, body_secret, assertion)) > 1:
+        raise OAuthError(INVALID_REQUEST, "the client authenticates in more than one way")
+    if assertion is not None:
+        raise OAuthError(INVALID_CLIENT, "client assertions are not supported")
     if authorization is not None and authorization[:6].lower() == "basic ":
-        if body_secret is not None:
-            raise OAuthError(INVALID_REQUEST, "the client authenticates in more than one way")
         return _basic(authorization[6:].strip(), body_id)
     if authorization is not None:
         raise OAuthError(INVALID_CLIENT, "the Authorization header is not of a scheme for client authentication")

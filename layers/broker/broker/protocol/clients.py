@@ -39,6 +39,18 @@ class Client:
         require_pkce: True unless a confidential client was registered without it.
         id_token_alg: ES256 or RS256 (OpenID Connect Registration: id_token_signed_response_alg).
         access_token_format: "jwt" (RFC 9068) or "opaque".
+        access_token_alg: signature of its JWT access tokens.
+        first_party: run by whoever runs the broker. Others need the person's consent, or any registered client could
+            use the provider's silent approval of the one upstream client they all share.
+        dynamic: registered itself (RFC 7591), or is described by the document that its client_id points to.
+        jwks, jwks_uri: public keys for private_key_jwt (RFC 7523), as JSON text or where to fetch them.
+        require_par: only pushed authorization requests (RFC 9126 section 6).
+        dpop_bound: all its tokens are bound to a key (RFC 9449 section 5.2).
+        served_resources: resource indicators that it answers for; it may introspect tokens for them (RFC 7662).
+        post_logout_redirect_uris, backchannel_logout_uri: OpenID Connect RP-Initiated and Back-Channel Logout.
+        client_uri, logo_uri, policy_uri, tos_uri: shown to people (RFC 7591 section 2).
+        registration_token: SHA-256 (hex) of its registration access token (RFC 7592).
+        dialect: name of the provider whose dialect it may speak to the broker; None is standard OAuth.
     """
 
     client_id: str
@@ -56,6 +68,22 @@ class Client:
     require_pkce: bool = True
     id_token_alg: str = "RS256"
     access_token_format: str = "jwt"
+    access_token_alg: str = "ES256"
+    first_party: bool = True
+    dynamic: bool = False
+    jwks: str | None = None
+    jwks_uri: str | None = None
+    require_par: bool = False
+    dpop_bound: bool = False
+    served_resources: tuple[str, ...] = ()
+    post_logout_redirect_uris: tuple[str, ...] = ()
+    backchannel_logout_uri: str | None = None
+    client_uri: str | None = None
+    logo_uri: str | None = None
+    policy_uri: str | None = None
+    tos_uri: str | None = None
+    registration_token: str | None = field(default=None, repr=False)
+    dialect: str | None = None
     access_token_lifetime: int | None = None
     idle_lifetime: int | None = None
     absolute_lifetime: int | None = None

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import parse_qsl, urlsplit
 
 from broker.protocol.capabilities import GRANT_TYPES, ID_TOKEN_ALGORITHMS
+from broker.protocol.client_authentication import METHODS
 from broker.protocol.clients import SECRET_METHODS, Client, web_origin
 from broker.protocol.errors import OAuthError
 from broker.protocol.scopes import parse_scope
@@ -140,10 +141,11 @@ def _authentication_faults(client: Client) -> Iterator[tuple[str, str]]:
         if not client.require_pkce:
             yield "require_pkce", "only a confidential client may go without PKCE (RFC 9700 section 2.1.1)"
         return
-    if not client.auth_methods or set(client.auth_methods) - set(SECRET_METHODS):
-        yield "auth_methods", f"must be of {', '.join(SECRET_METHODS)}"
-    if not 1 <= len(client.secrets) <= 2:
-        yield "secrets", "a confidential client has one secret, or two while one is being replaced"
+    known = [method for method in METHODS if method != "none"]
+    if not client.auth_methods or set(client.auth_methods) - set(known):
+        yield "auth_methods", f"must be of {', '.join(known)}"
+    if set(client.auth_methods) & set(SECRET_METHODS) and not 1 <= len(client.secrets) <= 2:
+        yield "secrets", "a client that sends a secret has one, or two while one is being replaced"
     if client.refresh_cookie:
         yield (
             "refresh_cookie",

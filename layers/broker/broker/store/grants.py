@@ -5,6 +5,7 @@ condition checks `expires_at` itself; `delete_at` is housekeeping alone. The pro
 in an item of their own ("upstream"), so that the item that rotates stays under one write unit of 1 KB.
 """
 
+import hashlib
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -27,11 +28,13 @@ class Grant:
     """A login. Which attributes are set depends on the stage (docs/storage.md has the table). Times are epoch seconds.
 
     Attributes:
-        stage: login, exchange, code, active or ended.
+        stage: pushed, login, exchange, consent, code, active or ended.
         scope: granted scope; `resource`: granted resource indicators.
         browser_hash: SHA-256 of the secret in the browser's login cookie.
         code_hash, secret_hash: SHA-256 of the code's secret and of the grant secret.
-        code_sealed: grant secret and claims, sealed under the code's secret; gone once the code is redeemed.
+        code_sealed: grant secret and claims, sealed under the code's secret (while consent is asked: under the browser's);
+            gone once the code is redeemed.
+        ask_consent: the request wants the person to be asked even if he need not be.
         generation: number of the refresh token that counts; rotated_at: when it came to be.
         rotated_scope: the scope asked for in the request that made this generation, as one string ("" = none).
         handle_key, upstream_due: what the present refresh token was made with, so that it can be made again.
@@ -52,6 +55,8 @@ class Grant:
     code_challenge: str | None = None
     nonce: str | None = None
     max_age: int | None = None
+    response_mode: str = ""
+    ask_consent: bool = False
     browser_hash: bytes = field(default=b"", repr=False)
     subject: str = ""
     auth_time: int = 0
@@ -75,6 +80,7 @@ class Link:
 
     Attributes:
         version: counts the writes of `sealed`; part of what the seal is bound to.
+        due_at: when the tokens are to be refreshed, a margin before their end (epoch seconds); 0 = never.
         lease_id, lease_until: who may refresh now, and until when (epoch milliseconds).
         cool_until: no refresh is tried before (epoch seconds), after one failed.
     """
@@ -83,9 +89,20 @@ class Link:
     provider: str
     sealed: bytes = field(repr=False)
     version: int
+    due_at: int = 0
     lease_id: str = ""
     lease_until: int = 0
     cool_until: int = 0
+
+
+@dataclass(frozen=True)
+class Consent:
+    """What a person agreed to give a client. `expires_at`: epoch seconds."""
+
+    subject: str
+    client_id: str
+    scope: tuple[str, ...]
+    expires_at: int
 
 
 class Refused(Exception):
@@ -150,41 +167,108 @@ class Grants:
             },
         )
 
-    def issue_code(self, code: Grant, link: Link) -> None:
-        """Step 3, by callback: the code and the sealed upstream tokens, both or neither.
+    def open_pushed(
+        self, grant_id: str, *, client_id: str, provider: str, browser_hash: bytes, login_until: int
+    ) -> Grant:
+        """A pushed authorization request becomes a login, once, for the client that pushed it (RFC 9126 section 4).
 
-        Sets subject, auth_time, code_hash, secret_hash, code_sealed, upstream_due, absolute_expires_at and expires_at of
-        `code`. Errors: Refused when the login is no longer in the exchange.
+        Returns the login. Errors: Refused.
         """
-        values = {
+        return self._step(
+            grant_id,
+            condition="stage = :pushed AND client_id = :client AND expires_at > :now",
+            update="SET stage = :login, provider = :provider, browser_hash = :browser, expires_at = :until",
+            values={
+                ":pushed": "pushed",
+                ":client": client_id,
+                ":now": clock.now(),
+                ":login": "login",
+                ":provider": provider,
+                ":browser": browser_hash,
+                ":until": login_until,
+            },
+        )
+
+    def finish_exchange(self, after: Grant, link: Link) -> None:
+        """Step 3, by callback: what came of the exchange, and the sealed upstream tokens, both or neither.
+
+        `after.stage` is "code" (with code_hash), or "consent" (with browser_hash) while the person is asked. Errors:
+        Refused when the login is no longer in the exchange.
+        """
+        values: dict[str, object] = {
             ":exchange": "exchange",
             ":now": clock.now(),
+            ":stage": after.stage,
+            ":subject": after.subject,
+            ":auth_time": after.auth_time,
+            ":secret_hash": after.secret_hash,
+            ":code_sealed": after.code_sealed,
+            ":upstream_due": after.upstream_due,
+            ":absolute": after.absolute_expires_at,
+            ":expires": after.expires_at,
+            ":delete": after.absolute_expires_at + KEEP_AFTER_END,
+        }
+        update = (
+            "SET stage = :stage, subject = :subject, auth_time = :auth_time, secret_hash = :secret_hash,"
+            " code_sealed = :code_sealed, upstream_due = :upstream_due, absolute_expires_at = :absolute,"
+            " expires_at = :expires, delete_at = :delete"
+        )
+        names: dict[str, Any] = {}
+        if after.stage == "code":
+            update += ", code_hash = :code_hash REMOVE #state, response_mode, ask_consent"
+            values[":code_hash"] = after.code_hash
+            names = {"ExpressionAttributeNames": {"#state": "state"}}
+        else:
+            update += ", browser_hash = :browser"
+            values[":browser"] = after.browser_hash
+        advance = {
+            "TableName": self._table,
+            "Key": _key(after.grant_id),
+            "ConditionExpression": "stage = :exchange AND expires_at > :now",
+            "UpdateExpression": update,
+            "ExpressionAttributeValues": item(values),
+            **names,
+        }
+        put_link = {"TableName": self._table, "Item": _link_item(link, after.absolute_expires_at + KEEP_AFTER_END)}
+        self._transact([{"Update": advance}, {"Put": put_link}])
+
+    def approve(self, code: Grant, *, browser_hash: bytes, consent: Consent) -> None:
+        """The person agreed: consent becomes code, once and for his browser alone, and what he agreed to is remembered.
+
+        Sets code_hash, code_sealed and expires_at of `code`. Errors: Refused.
+        """
+        values = {
+            ":consent": "consent",
+            ":browser": browser_hash,
+            ":now": clock.now(),
             ":code": "code",
-            ":subject": code.subject,
-            ":auth_time": code.auth_time,
             ":code_hash": code.code_hash,
-            ":secret_hash": code.secret_hash,
             ":code_sealed": code.code_sealed,
-            ":upstream_due": code.upstream_due,
-            ":absolute": code.absolute_expires_at,
             ":expires": code.expires_at,
-            ":delete": code.absolute_expires_at + KEEP_AFTER_END,
         }
         advance = {
             "TableName": self._table,
             "Key": _key(code.grant_id),
-            "ConditionExpression": "stage = :exchange AND expires_at > :now",
-            "UpdateExpression": "SET stage = :code, subject = :subject, auth_time = :auth_time, code_hash = :code_hash,"
-            " secret_hash = :secret_hash, code_sealed = :code_sealed, upstream_due = :upstream_due,"
-            " absolute_expires_at = :absolute, expires_at = :expires, delete_at = :delete REMOVE #state",
+            "ConditionExpression": "stage = :consent AND browser_hash = :browser AND expires_at > :now",
+            "UpdateExpression": "SET stage = :code, code_hash = :code_hash, code_sealed = :code_sealed, expires_at = :expires"
+            " REMOVE #state, browser_hash, response_mode, ask_consent",
             "ExpressionAttributeNames": {"#state": "state"},
             "ExpressionAttributeValues": item(values),
         }
-        put_link = {"TableName": self._table, "Item": _link_item(link, code.absolute_expires_at + KEEP_AFTER_END)}
-        try:
-            call(self._dynamodb.transact_write_items, TransactItems=[{"Update": advance}, {"Put": put_link}])
-        except ConditionFailed:
-            raise Refused(None) from None
+        remember = {"TableName": self._table, "Item": item(_consent_values(consent))}
+        self._transact([{"Update": advance}, {"Put": remember}])
+
+    def consent(self, subject: str, client_id: str) -> Consent | None:
+        """What this person agreed to give this client, if that still counts."""
+        answer = call(
+            self._dynamodb.get_item, TableName=self._table, Key=_key(_consent_id(subject, client_id), "consent")
+        )
+        if "Item" not in answer:
+            return None
+        found = plain(answer["Item"])
+        if found["expires_at"] <= clock.now():
+            return None
+        return Consent(subject, client_id, tuple(found["scope"]), found["expires_at"])
 
     def redeem(
         self,
@@ -194,6 +278,7 @@ class Grants:
         client_id: str,
         code_challenge: str | None,
         redirect_uri: str | None,
+        redirect_uri_optional: bool = True,
         resource: tuple[str, ...],
         max_attempts: int,
         handle_key: int,
@@ -201,7 +286,8 @@ class Grants:
     ) -> Grant:
         """Step 4, by token: the code becomes an active login, once.
 
-        `redirect_uri` None: the request named none. Returns the login as it was *before*, with code_sealed.
+        `redirect_uri` None: the request named none, which is right if it is optional or the authorization request named
+        none either. Returns the login as it was *before*, with code_sealed.
         Errors: Refused with the login as it stood.
         """
         now = clock.now()
@@ -229,6 +315,9 @@ class Grants:
         if redirect_uri is not None:
             condition += " AND redirect_uri = :redirect"
             values[":redirect"] = redirect_uri
+        elif not redirect_uri_optional:
+            condition += " AND redirect_uri_sent = :not_sent"
+            values[":not_sent"] = False
         condition += _contains("resource", resource, values)
         return self._step(
             grant_id,
@@ -374,12 +463,14 @@ class Grants:
         self._link_step(
             link.grant_id,
             condition="version = :before AND lease_id = :lease",
-            update="SET sealed = :sealed, version = :version, lease_until = :zero, cool_until = :zero REMOVE lease_id",
+            update="SET sealed = :sealed, version = :version, due_at = :due, lease_until = :zero, cool_until = :zero"
+            " REMOVE lease_id",
             values={
                 ":before": link.version - 1,
                 ":lease": lease_id,
                 ":sealed": link.sealed,
                 ":version": link.version,
+                ":due": link.due_at,
                 ":zero": 0,
             },
         )
@@ -423,6 +514,12 @@ class Grants:
                 arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _transact(self, writes: list[dict[str, Any]]) -> None:
+        try:
+            call(self._dynamodb.transact_write_items, TransactItems=writes)
+        except ConditionFailed:
+            raise Refused(None) from None
 
     def _step(
         self,
@@ -472,6 +569,22 @@ class Grants:
 
 def _key(grant_id: str, part: str = "grant") -> Item:
     return item({"pk": grant_id, "sk": part})
+
+
+def _consent_id(subject: str, client_id: str) -> str:
+    """Hashed, as both have any characters and lengths, and so that the key names nobody."""
+    return "consent#" + b64url(hashlib.sha256(f"{len(subject)}|{subject}|{client_id}".encode()).digest())
+
+
+def _consent_values(consent: Consent) -> dict[str, object]:
+    return {
+        "pk": _consent_id(consent.subject, consent.client_id),
+        "sk": "consent",
+        "client_id": consent.client_id,
+        "scope": consent.scope,
+        "expires_at": consent.expires_at,
+        "delete_at": consent.expires_at,
+    }
 
 
 def _contains(attribute: str, wanted: tuple[str, ...], values: dict[str, object]) -> str:

@@ -1,0 +1,41 @@
+"""Pushed authorization requests (RFC 9126): the client sends the parameters itself and gets a short reference for the URL."""
+
+from dataclasses import replace
+
+from broker import audit, clock
+from broker.crypto import handles
+from broker.crypto.handles import Handle, Kind
+from broker.endpoints import client_requests
+from broker.endpoints.authorize import REQUEST_URI_PREFIX, login_of
+from broker.endpoints.entry import json_response
+from broker.gateway import Request, Response
+from broker.protocol.authorization_request import NoReturn, check, return_address
+from broker.protocol.clients import Client
+from broker.protocol.errors import INVALID_REQUEST, OAuthError
+from broker.protocol.parameters import Parameters
+from broker.runtime import Runtime
+from broker.store.grants import new_grant_id
+
+
+def respond(request: Request, runtime: Runtime) -> Response:
+    """POST /par."""
+    return client_requests.serve(request, runtime, _push)
+
+
+def _push(request: Request, runtime: Runtime, client: Client, form: Parameters) -> Response:
+    if form.get("request_uri") is not None:
+        raise OAuthError(INVALID_REQUEST, "a pushed request may not have a request_uri")
+    if form.get("client_id") not in (None, client.client_id):
+        raise OAuthError(INVALID_REQUEST, "client_id is not the authenticated client")
+    try:
+        address = return_address(client, form)
+    except NoReturn as error:
+        raise OAuthError(INVALID_REQUEST, error.explanation) from None
+    asked = check(client, address, form, request.issuer)
+    grant_id, lifetime = new_grant_id(), runtime.settings.pushed_lifetime
+    pushed = replace(login_of(client, asked, grant_id, clock.now() + lifetime), stage="pushed")
+    runtime.grants.begin(pushed)
+    audit.event("login.pushed", grant_id=grant_id, client_id=client.client_id)
+    key = runtime.keys.ring().handle_key()
+    request_uri = REQUEST_URI_PREFIX + handles.make(Handle(Kind.PUSHED, grant_id, key_id=key.id), key)
+    return json_response({"request_uri": request_uri, "expires_in": lifetime}, 201)

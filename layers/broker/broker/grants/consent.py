@@ -1,0 +1,114 @@
+"""Consent: for clients that are not first-party, the person is asked before the client gets anything.
+
+All clients share one upstream client per provider, so a provider that once approved it approves silently from then on. Without
+a question of our own, any registered client could take that approval (the confused deputy, RFC 9700 section 4.4). The question
+comes after the provider said who it is, so that the answer can be remembered per client and person; while it is open, the
+login is sealed under a secret that only the asked browser holds.
+"""
+
+import hmac
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from broker import audit, clock
+from broker.crypto import handles, sealing
+from broker.crypto.keys import KeyRing
+from broker.encoding import b64url, from_b64url
+from broker.grants import vault
+from broker.grants.authorization_code import Established, code_for
+from broker.protocol.clients import Client
+from broker.runtime import Runtime
+from broker.store.grants import Consent, Grant
+
+_PURPOSE = "token-broker login under consent"
+
+
+class NotAsked(Exception):
+    """There is no open question for this browser: expired, answered already, or begun in another browser."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """An open question. `claims` are about the person who is asked; `contents` go into the code if he agrees."""
+
+    grant: Grant
+    claims: Mapping[str, Any] = field(repr=False)
+    contents: bytes = field(repr=False)
+    browser_secret: str = field(repr=False)
+
+    @property
+    def form_token(self) -> str:
+        """What the page's form must bring back: proof that the page was shown to this browser (CSRF)."""
+        return form_token(self.browser_secret)
+
+
+def is_needed(runtime: Runtime, client: Client, grant: Grant) -> bool:
+    """Whether the person has to be asked. One read, for clients that are not first-party. Errors: StoreUnavailable."""
+    if grant.ask_consent:
+        return True
+    if client.first_party:
+        return False
+    given = runtime.grants.consent(grant.subject, grant.client_id)
+    return given is None or bool(set(grant.scope) - set(given.scope))
+
+
+def ask(runtime: Runtime, established: Established) -> str:
+    """Put the login away until the person has answered. Returns the secret for his browser's cookie.
+
+    Errors: Refused, StoreUnavailable.
+    """
+    browser_secret = secrets.token_urlsafe(handles.SECRET_BYTES)
+    grant = established.grant
+    sealed = sealing.seal(browser_secret.encode(), _PURPOSE, established.contents, grant.grant_id.encode())
+    waiting = replace(
+        grant,
+        stage="consent",
+        browser_hash=handles.fingerprint(browser_secret.encode()),
+        code_sealed=sealed,
+        expires_at=clock.now() + runtime.settings.consent_lifetime,
+    )
+    runtime.grants.finish_exchange(waiting, established.link)
+    audit.event("consent.asked", grant_id=grant.grant_id, client_id=grant.client_id, provider=grant.provider)
+    return browser_secret
+
+
+def question(runtime: Runtime, grant_id: str, browser_secret: str) -> Question:
+    """The open question of this browser, in one read and no write, so that reloading or preloading changes nothing.
+
+    Errors: NotAsked, StoreUnavailable.
+    """
+    grant, _ = runtime.grants.read(grant_id)
+    is_open = grant is not None and grant.stage == "consent" and clock.now() < grant.expires_at
+    if grant is None or not is_open or grant.browser_hash != handles.fingerprint(browser_secret.encode()):
+        raise NotAsked
+    try:
+        contents = sealing.unseal(browser_secret.encode(), _PURPOSE, grant.code_sealed, grant.grant_id.encode())
+    except sealing.SealBroken:
+        raise NotAsked from None
+    return Question(grant, json.loads(contents)["claims"], contents, browser_secret)
+
+
+def allow(runtime: Runtime, ring: KeyRing, asked: Question) -> str:
+    """The person agreed. Returns the authorization code. Errors: Refused (answered twice), StoreUnavailable."""
+    grant = asked.grant
+    code, waiting = code_for(runtime, ring, grant, asked.contents)
+    remembered = Consent(grant.subject, grant.client_id, grant.scope, clock.now() + runtime.settings.consent_memory)
+    runtime.grants.approve(waiting, browser_hash=grant.browser_hash, consent=remembered)
+    audit.event("consent.given", grant_id=grant.grant_id, client_id=grant.client_id, provider=grant.provider)
+    return code
+
+
+def deny(runtime: Runtime, asked: Question) -> None:
+    """The person refused: the login ends, and the provider is told that its tokens are not needed."""
+    grant = asked.grant
+    if runtime.grants.end(grant.grant_id, "denied"):
+        audit.event("consent.denied", grant_id=grant.grant_id, client_id=grant.client_id, provider=grant.provider)
+        vault.revoke_upstream(runtime, grant.grant_id, from_b64url(json.loads(asked.contents)["grant_secret"]))
+
+
+def form_token(browser_secret: str) -> str:
+    """The anti-forgery token of the consent form."""
+    return b64url(hmac.digest(browser_secret.encode(), b"consent form", "sha256"))

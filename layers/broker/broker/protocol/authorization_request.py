@@ -1,0 +1,134 @@
+"""The authorization request (RFC 6749 section 4.1.1, OpenID Connect Core section 3.1.2.1): checking what a client asks.
+
+The same checks serve the authorization endpoint and pushed requests (RFC 9126).
+"""
+
+from dataclasses import dataclass
+
+from broker.protocol import pkce
+from broker.protocol.capabilities import PROMPTS, RESPONSE_MODES, RESPONSE_TYPES
+from broker.protocol.clients import Client
+from broker.protocol.errors import (
+    INVALID_REQUEST,
+    LOGIN_REQUIRED,
+    REGISTRATION_NOT_SUPPORTED,
+    REQUEST_NOT_SUPPORTED,
+    UNAUTHORIZED_CLIENT,
+    UNSUPPORTED_RESPONSE_TYPE,
+    OAuthError,
+)
+from broker.protocol.parameters import Parameters
+from broker.protocol.redirects import is_registered
+from broker.protocol.scopes import allowed_scope, check_resources, parse_scope
+
+_UNSUPPORTED = {"request": REQUEST_NOT_SUPPORTED, "registration": REGISTRATION_NOT_SUPPORTED}
+
+
+class NoReturn(Exception):
+    """The answer cannot be redirected, because where to is not known to be right. `explanation` is for the person."""
+
+    def __init__(self, explanation: str) -> None:
+        super().__init__("invalid_request")
+        self.explanation = explanation
+
+
+@dataclass(frozen=True)
+class ReturnAddress:
+    """Where a client's answer goes: its registered redirect URI, its state unchanged, and how ("query", "form_post")."""
+
+    redirect_uri: str
+    state: str | None
+    response_mode: str = "query"
+
+
+@dataclass(frozen=True)
+class AuthorizationRequest:
+    """A checked request. `provider` is None when the client may use several and did not say which."""
+
+    address: ReturnAddress
+    redirect_uri_sent: bool
+    provider: str | None
+    scope: tuple[str, ...]
+    resource: tuple[str, ...]
+    code_challenge: str | None
+    nonce: str | None
+    max_age: int | None
+    prompts: tuple[str, ...]
+
+
+def return_address(client: Client, parameters: Parameters) -> ReturnAddress:
+    """Where to answer. A client with one redirect URI may leave it out (RFC 6749 section 3.1.2.3). Errors: NoReturn."""
+    asked = parameters.all("redirect_uri")
+    if len(asked) > 1 or (not asked and len(client.redirect_uris) != 1):
+        raise NoReturn("The application must say once where to return to (redirect_uri).")
+    redirect_uri = asked[0] if asked else client.redirect_uris[0]
+    if not is_registered(redirect_uri, client.redirect_uris):
+        raise NoReturn("The address to return to is not registered for this application (redirect_uri).")
+    states, mode = parameters.all("state"), parameters.get("response_mode")
+    known_mode = mode if mode in RESPONSE_MODES else "query"
+    return ReturnAddress(redirect_uri, states[0] if len(states) == 1 else None, known_mode)
+
+
+def check(client: Client, address: ReturnAddress, parameters: Parameters, issuer: str) -> AuthorizationRequest:
+    """Check everything else. Errors: OAuthError, which may be redirected to `address`."""
+    parameters.reject_repeated()
+    _check_response(client, parameters)
+    prompts = _check_openid(parameters)
+    challenge = parameters.get("code_challenge")
+    pkce.check_challenge(challenge, parameters.get("code_challenge_method"), required=client.require_pkce)
+    return AuthorizationRequest(
+        address=address,
+        redirect_uri_sent=parameters.get("redirect_uri") is not None,
+        provider=provider_name(client, parameters.get("provider")),
+        scope=allowed_scope(parse_scope(parameters.get("scope")), client.scope),
+        resource=check_resources(parameters.all("resource"), (*client.resources, issuer)),
+        code_challenge=challenge,
+        nonce=parameters.get("nonce"),
+        max_age=_max_age(parameters),
+        prompts=prompts,
+    )
+
+
+def provider_name(client: Client, asked: str | None) -> str | None:
+    """The provider to use; None when somebody has to choose. Errors: OAuthError invalid_request."""
+    if asked is None and len(client.providers) == 1:
+        return client.providers[0]
+    if asked is not None and asked not in client.providers:
+        raise OAuthError(INVALID_REQUEST, "the provider is not one of this client's")
+    if not client.providers:
+        raise OAuthError(UNAUTHORIZED_CLIENT, "this client may use no provider")
+    return asked
+
+
+def _check_response(client: Client, parameters: Parameters) -> None:
+    response_type = parameters.require("response_type")
+    if response_type not in RESPONSE_TYPES:
+        raise OAuthError(UNSUPPORTED_RESPONSE_TYPE, "only response_type=code is supported")
+    if "authorization_code" not in client.grant_types:
+        raise OAuthError(UNAUTHORIZED_CLIENT, "this client may not use the authorization code grant")
+    if parameters.get("response_mode") not in (None, *RESPONSE_MODES):
+        raise OAuthError(INVALID_REQUEST, "the response_mode is not supported")
+
+
+def _check_openid(parameters: Parameters) -> tuple[str, ...]:
+    """The prompts. Errors: OAuthError (OpenID Connect Core sections 3.1.2.1 and 6)."""
+    for name, kind in _UNSUPPORTED.items():
+        if parameters.get(name) is not None:
+            raise OAuthError(kind, f"the parameter {name} is not supported")
+    prompts = tuple((parameters.get("prompt") or "").split())
+    if set(prompts) - set(PROMPTS) or ("none" in prompts and len(prompts) > 1):
+        raise OAuthError(INVALID_REQUEST, "the prompt is unknown, or none together with another")
+    _max_age(parameters)
+    if prompts == ("none",):
+        # The broker keeps no session of its own: who somebody is, only the provider's pages can say.
+        raise OAuthError(LOGIN_REQUIRED, "the person has to log in")
+    return prompts
+
+
+def _max_age(parameters: Parameters) -> int | None:
+    text = parameters.get("max_age")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise OAuthError(INVALID_REQUEST, "max_age must be a number of seconds")
+    return int(text)
