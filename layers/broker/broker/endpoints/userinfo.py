@@ -38,6 +38,7 @@ from broker.upstream.http import Deadline
 from broker.upstream.schema import Provider
 
 _BY_STATUS: dict[int, ErrorKind] = {
+    202: TEMPORARILY_UNAVAILABLE,  # "repeat the same request later", which a userinfo client cannot read from a 2xx
     401: INVALID_TOKEN,
     403: PROVIDER_FORBIDS,
     429: TOO_MANY_REQUESTS,

@@ -1,0 +1,249 @@
+"""The one interpreter: what a provider's file says, done. There is no provider's name in it.
+
+Must never decide anything about the broker's own grants: it turns a dialect into calls and calls into tokens,
+profiles or an UpstreamFailure.
+"""
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from broker.upstream.authorization import (
+    CallbackAnswer,
+    CallbackProblem,
+    Credentials,
+    authorization_url,
+    callback_redirect_uri,
+    read_callback,
+)
+from broker.upstream.calls import Call, Sleep, Values, client_authentication, perform
+from broker.upstream.failures import FailureKind, Phase, UpstreamFailure
+from broker.upstream.http import Deadline, Sender
+from broker.upstream.normalise import Received, read_tokens
+from broker.upstream.paths import first, is_empty, lookup
+from broker.upstream.schema import Provider, TokenDialect, UserinfoDialect
+from broker.upstream.templates import placeholders
+from broker.upstream.tokens import UpstreamTokens
+
+__all__ = [
+    "CallbackAnswer",
+    "CallbackProblem",
+    "Credentials",
+    "Profile",
+    "authorization_url",
+    "callback_redirect_uri",
+    "can_refresh",
+    "exchange_code",
+    "fetch_profile",
+    "read_callback",
+    "refresh_due_at",
+    "refresh_tokens",
+    "revoke_tokens",
+]
+
+MARGIN_MOST = 120
+MAX_SUBJECT = 255  # OpenID Connect Core section 2
+MAX_CLAIM = 4096
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Who logged in. claims: OpenID names with the provider's JSON values, `sub` among them; document: the whole
+    answer.
+    """
+
+    subject: str = field(repr=False)
+    claims: Mapping[str, object] = field(repr=False)
+    document: Mapping[str, object] = field(repr=False)
+
+
+def exchange_code(
+    provider: Provider,
+    credentials: Credentials,
+    http: Sender,
+    *,
+    code: str,
+    redirect_uri: str,
+    code_verifier: str | None,
+    state: str | None,
+    asked_scope: Sequence[str],
+    kept: Mapping[str, str],
+    now: int,
+    deadline: Deadline,
+    sleep: Sleep = time.sleep,
+) -> UpstreamTokens:
+    """Redeem an authorization code (RFC 6749 section 4.1.3), once.
+
+    redirect_uri: the one of the authorization request. code_verifier: sent where the dialect has PKCE. asked_scope:
+    what the answer means when it names none. kept: of the callback. now: epoch seconds. Raises UpstreamFailure.
+    """
+    params = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
+    if provider.uses_pkce and code_verifier is not None:
+        params["code_verifier"] = code_verifier
+    values = Values(provider, credentials, kept, state=state)
+    known = Received(now, tuple(asked_scope), kept)
+    return _token_call(Phase.CODE, provider.token, params, values, known, http, deadline, sleep)
+
+
+def refresh_tokens(
+    provider: Provider,
+    credentials: Credentials,
+    http: Sender,
+    tokens: UpstreamTokens,
+    *,
+    now: int,
+    deadline: Deadline,
+    sleep: Sleep = time.sleep,
+) -> UpstreamTokens:
+    """New tokens for old (RFC 6749 section 6). The old refresh token, scope and kept values stay where the answer
+    brings none.
+
+    Without anything to refresh with, the grant is over: UpstreamFailure of kind GRANT_REFUSED, and nothing is sent.
+    """
+    using = provider.refresh.using
+    token = tokens.access_token if using == "access_token" else tokens.refresh_token
+    if token is None:
+        raise UpstreamFailure(
+            FailureKind.GRANT_REFUSED, row=9, error="invalid_grant", sent=False, detail="no refresh token"
+        )
+    params = {"grant_type": "refresh_token", using: token}
+    values = Values(provider, credentials, tokens.kept, tokens)
+    known = Received(now, tokens.scope or (), tokens.kept, previous=tokens)
+    return _token_call(Phase.REFRESH, provider.refresh, params, values, known, http, deadline, sleep)
+
+
+def _token_call(
+    phase: Phase,
+    dialect: TokenDialect,
+    params: Mapping[str, str],
+    values: Values,
+    known: Received,
+    http: Sender,
+    deadline: Deadline,
+    sleep: Sleep,
+) -> UpstreamTokens:
+    own_params, own_headers = client_authentication(dialect.auth, dialect.basic_encoding, values.credentials)
+    call = Call(
+        phase,
+        dialect.method,
+        dialect.url,
+        dialect.body,
+        dialect.params,
+        dialect.headers,
+        given={**params, **own_params},
+        given_headers=own_headers,
+        rename=dialect.rename,
+        ok=dialect.ok,
+    )
+    answer = perform(call, values, http, deadline, sleep)
+    return read_tokens(values.provider, dialect, answer.document or {}, known)
+
+
+def fetch_profile(
+    provider: Provider,
+    credentials: Credentials,
+    http: Sender,
+    tokens: UpstreamTokens,
+    *,
+    deadline: Deadline,
+    sleep: Sleep = time.sleep,
+) -> Profile:
+    """The user the access token speaks for. Raises UpstreamFailure; ValueError for a provider without userinfo
+    (`has_userinfo`).
+    """
+    dialect = provider.userinfo
+    if dialect is None:
+        raise ValueError(f"{provider.name} has no userinfo.url")
+    values = Values(provider, credentials, tokens.kept, tokens)
+    placed = {dialect.token.name: dialect.token.text}
+    in_query = dialect.token.place == "query"
+    call = Call(
+        Phase.USERINFO,
+        dialect.method,
+        dialect.url,
+        "query" if dialect.method == "GET" or in_query else "form",
+        {**dialect.params, **placed} if in_query else dialect.params,
+        dialect.headers if in_query else {**dialect.headers, **placed},
+        ok=dialect.ok,
+    )
+    answer = perform(call, values, http, deadline, sleep)
+    return _profile(dialect, answer.document or {})
+
+
+def _profile(dialect: UserinfoDialect, document: Mapping[str, object]) -> Profile:
+    root = next((found for path in dialect.root if not is_empty(found := lookup(document, path))), document)
+    subject = _subject(first(root, dialect.claims["sub"]))
+    claims = {name: value for name, paths in dialect.claims.items() if _is_claim(value := first(root, paths))}
+    return Profile(subject, MappingProxyType({**claims, "sub": subject}), MappingProxyType(dict(document)))
+
+
+def _subject(value: object) -> str:
+    """A user's id as text. A boolean or an object is none, and a number that lost digits may be somebody else's."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**MAX_SUBJECT:
+        value = str(value)
+    if not isinstance(value, str) or not value.strip() or len(value) > MAX_SUBJECT or _CONTROL.search(value):
+        raise UpstreamFailure(FailureKind.NO_SUBJECT, row=30, status=200, detail="the profile holds no usable subject")
+    return value
+
+
+def _is_claim(value: object) -> bool:
+    """Claims are stored with the login, so what is not there or is too long is left out."""
+    return not is_empty(value) and len(repr(value)) <= MAX_CLAIM
+
+
+def revoke_tokens(
+    provider: Provider,
+    credentials: Credentials,
+    http: Sender,
+    tokens: UpstreamTokens,
+    *,
+    deadline: Deadline,
+    sleep: Sleep = time.sleep,
+) -> bool:
+    """End the grant at the provider (RFC 7009). False: the provider has no revocation. Raises UpstreamFailure.
+
+    The refresh token is revoked where there is one: the provider then ends the access tokens with it (section 2.1).
+    """
+    dialect = provider.revoke
+    if dialect is None:
+        return False
+    own_params, own_headers = client_authentication(dialect.auth, dialect.basic_encoding, credentials)
+    named = {name for text in dialect.params.values() for name in placeholders(text)}
+    hint = "refresh_token" if tokens.refresh_token else "access_token"
+    token = {"token": tokens.refresh_token or tokens.access_token, "token_type_hint": hint}
+    call = Call(
+        Phase.REVOKE,
+        dialect.method,
+        dialect.url,
+        dialect.body,
+        dialect.params,
+        dialect.headers,
+        given=own_params if named & {"access_token", "refresh_token"} else {**token, **own_params},
+        given_headers=own_headers,
+    )
+    perform(call, Values(provider, credentials, tokens.kept, tokens), http, deadline, sleep)
+    return True
+
+
+def can_refresh(provider: Provider, tokens: UpstreamTokens) -> bool:
+    """Whether there is something to refresh with."""
+    return provider.refresh.using == "access_token" or tokens.refresh_token is not None
+
+
+def refresh_due_at(provider: Provider, tokens: UpstreamTokens, now: int) -> int | None:
+    """When the access token is to be renewed, in epoch seconds: a margin before its end. None: it has no known end.
+
+    now: when the tokens were received, since the usual margin, min(120 s, a tenth of the lifetime), is of what is
+    left then.
+    """
+    if tokens.expires_at is None:
+        return None
+    margin = provider.refresh.margin
+    if margin is None:
+        margin = min(MARGIN_MOST, max(0, tokens.expires_at - now) // 10)
+    return tokens.expires_at - margin

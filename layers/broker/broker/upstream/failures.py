@@ -1,0 +1,330 @@
+"""Whatever goes wrong upstream, classified once, and what the broker answers for it.
+
+Rows are those of the failure table in the documentation. Must never hold a token, a secret or a body: `detail` is for
+the log alone, is scrubbed, and still never reaches a client; what a client sees is a code of OAuth's own and a status.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from broker.upstream.answers import Answer
+from broker.upstream.http import TransportError, TransportKind
+from broker.upstream.paths import first, lookup
+from broker.upstream.schema import OAUTH_CODES, ErrorDialect, OkTest
+
+RETRY_AFTER_DEFAULT = 5
+RETRY_AFTER_MOST = 60
+
+
+class Phase(Enum):
+    """What was asked of the provider."""
+
+    CODE = "code exchange"
+    REFRESH = "refresh"
+    USERINFO = "userinfo"
+    REVOKE = "revocation"
+
+
+class FailureKind(Enum):
+    """What a failure means, whichever way the provider said it."""
+
+    UNREACHABLE = "unreachable"
+    UNTRUSTED = "untrusted certificate"
+    ADDRESS_REFUSED = "address refused"
+    TIMEOUT = "timeout"
+    SERVER_ERROR = "server error"
+    UNREADABLE = "unreadable answer"
+    GRANT_REFUSED = "grant refused"
+    CLIENT_REFUSED = "client refused"
+    REQUEST_REFUSED = "request refused"
+    UNKNOWN_REFUSAL = "unknown refusal"
+    BUSY = "busy"
+    REDIRECT = "redirect"
+    UNUSABLE = "unusable answer"
+    TOO_LARGE = "too large"
+    TOKEN_REFUSED = "access token refused"
+    FORBIDDEN = "forbidden"
+    NO_SUBJECT = "no subject"
+    POSTPONED = "postponed"
+
+
+class UpstreamFailure(Exception):
+    """One failed call.
+
+    kind, row: of the failure table. error: the OAuth code it maps to, None when there was none or an unknown one.
+    status: of the provider's answer. retry_after: seconds the provider asked to wait, unclamped. sent: the request
+    may have arrived. detail: for the log.
+    """
+
+    def __init__(
+        self,
+        kind: FailureKind,
+        *,
+        row: int,
+        error: str | None = None,
+        status: int | None = None,
+        retry_after: int | None = None,
+        sent: bool = True,
+        detail: str = "",
+    ) -> None:
+        super().__init__(f"{kind.value} (row {row}){': ' if detail else ''}{detail}")
+        self.kind: Final = kind
+        self.row: Final = row
+        self.error: Final = error
+        self.status: Final = status
+        self.retry_after: Final = retry_after
+        self.sent: Final = sent
+        self.detail: Final = detail
+
+    @property
+    def alarm(self) -> bool:
+        """A fault of the configuration (ours) or an attack, not of the moment: somebody has to look."""
+        return self.kind in {FailureKind.CLIENT_REFUSED, FailureKind.UNTRUSTED, FailureKind.ADDRESS_REFUSED}
+
+
+@dataclass(frozen=True)
+class RefreshAnswer:
+    """What the token endpoint answers for a failed upstream refresh. grant_is_dead: end the whole family, ask for a
+    new login.
+    """
+
+    status: int
+    error: str
+    retry_after: int | None
+    grant_is_dead: bool
+
+
+@dataclass(frozen=True)
+class UserinfoAnswer:
+    """What the userinfo endpoint answers. refresh_and_repeat: first force one refresh and ask once more, if that can
+    be done.
+    """
+
+    status: int
+    error: str | None
+    retry_after: int | None
+    refresh_and_repeat: bool
+
+
+_BAD_MOMENT = frozenset(
+    {
+        FailureKind.UNREACHABLE,
+        FailureKind.UNTRUSTED,
+        FailureKind.ADDRESS_REFUSED,
+        FailureKind.TIMEOUT,
+        FailureKind.SERVER_ERROR,
+        FailureKind.BUSY,
+        FailureKind.POSTPONED,
+    }
+)
+
+
+def answer_in_callback(failure: UpstreamFailure) -> str:
+    """The `error` of the redirect to the client (RFC 6749 section 4.1.2.1) when the code exchange or the first
+    profile failed.
+    """
+    if failure.kind in _BAD_MOMENT:
+        return "temporarily_unavailable"
+    if failure.kind is FailureKind.REQUEST_REFUSED and failure.error is not None:
+        return failure.error
+    return "server_error"
+
+
+def answer_in_refresh(failure: UpstreamFailure) -> RefreshAnswer:
+    """Only a refused grant kills a grant; whatever may pass keeps everything and asks to come back (never 429: it is
+    not the client's).
+    """
+    if failure.kind is FailureKind.GRANT_REFUSED:
+        return RefreshAnswer(400, "invalid_grant", None, grant_is_dead=True)
+    if failure.kind is FailureKind.REQUEST_REFUSED and failure.error is not None:
+        return RefreshAnswer(400, failure.error, None, grant_is_dead=False)
+    wait = RETRY_AFTER_DEFAULT if failure.retry_after is None else failure.retry_after
+    return RefreshAnswer(503, "temporarily_unavailable", min(max(wait, 1), RETRY_AFTER_MOST), grant_is_dead=False)
+
+
+def answer_in_userinfo(failure: UpstreamFailure) -> UserinfoAnswer:
+    """Refusals of the access token are the client's 401; the provider's own troubles are a gateway's 502 and 504."""
+    match failure.kind:
+        case FailureKind.TOKEN_REFUSED:
+            return UserinfoAnswer(401, "invalid_token", None, refresh_and_repeat=True)
+        case FailureKind.GRANT_REFUSED:
+            return UserinfoAnswer(401, "invalid_token", None, refresh_and_repeat=False)
+        case FailureKind.FORBIDDEN:
+            return UserinfoAnswer(403, "insufficient_scope", None, refresh_and_repeat=False)
+        case FailureKind.BUSY:
+            return UserinfoAnswer(429, "temporarily_unavailable", failure.retry_after, refresh_and_repeat=False)
+        case FailureKind.POSTPONED:
+            return UserinfoAnswer(202, None, failure.retry_after, refresh_and_repeat=False)
+        case FailureKind.TIMEOUT:
+            return UserinfoAnswer(504, "temporarily_unavailable", None, refresh_and_repeat=False)
+        case FailureKind.UNREACHABLE | FailureKind.SERVER_ERROR:
+            return UserinfoAnswer(502, "temporarily_unavailable", failure.retry_after, refresh_and_repeat=False)
+        case FailureKind.UNKNOWN_REFUSAL | FailureKind.REQUEST_REFUSED if 400 <= (failure.status or 0) < 500:
+            return UserinfoAnswer(failure.status or 502, failure.error, None, refresh_and_repeat=False)
+    return UserinfoAnswer(502, "server_error", None, refresh_and_repeat=False)
+
+
+def from_transport(problem: TransportError) -> UpstreamFailure:
+    """Rows 4, 5, 7, 23 and 24: no whole answer. A status line of 5xx that came before the break still says what it
+    says (row 6).
+    """
+    if problem.status is not None and problem.status >= 500:
+        return UpstreamFailure(FailureKind.SERVER_ERROR, row=6, status=problem.status, detail=str(problem))
+    kind, row = {
+        TransportKind.UNREACHABLE: (FailureKind.UNREACHABLE, 4),
+        TransportKind.UNTRUSTED: (FailureKind.UNTRUSTED, 4),
+        TransportKind.ADDRESS_REFUSED: (FailureKind.ADDRESS_REFUSED, 4),
+        # A server that answers, but a byte at a time, is the slow loris of row 24.
+        TransportKind.TIMEOUT: (FailureKind.TIMEOUT, 5 if problem.status is None else 24),
+        TransportKind.TRUNCATED: (FailureKind.UNREADABLE, 7),
+        TransportKind.MALFORMED: (FailureKind.UNREADABLE, 7),
+        TransportKind.TOO_LARGE: (FailureKind.TOO_LARGE, 23),
+    }[problem.kind]
+    return UpstreamFailure(kind, row=row, status=problem.status, sent=problem.sent, detail=str(problem))
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """The one classifier: an answer of the provider to a failure of the table, or None when it is a success so far.
+
+    secrets: what was sent in the request, to be struck from any text for the log.
+    """
+
+    phase: Phase
+    errors: ErrorDialect
+    ok: OkTest | None
+    secrets: tuple[str, ...] = ()
+
+    def classify(self, answer: Answer) -> UpstreamFailure | None:
+        status = answer.status
+        if status >= 500:
+            return self._failure(FailureKind.SERVER_ERROR, 6, answer)
+        if 300 <= status < 400:
+            return self._failure(FailureKind.REDIRECT, 14, answer)
+        if status in {408, 429}:
+            return self._failure(FailureKind.BUSY, 13, answer)
+        if 400 <= status < 500:
+            return self._refusal(answer)
+        if status == 202 and (answer.retry_after is not None or answer.blank) and self.phase is not Phase.REVOKE:
+            return self._failure(FailureKind.POSTPONED, 32, answer)
+        if self.phase is Phase.REVOKE and answer.document is None:
+            return None  # RFC 7009 section 2.2: the body of a successful revocation means nothing
+        return self._said_in_a_success(answer)
+
+    def _refusal(self, answer: Answer) -> UpstreamFailure:
+        """4xx: by its code; without one by its status."""
+        code = self._code(answer)
+        if known := self._meaning(code):
+            return self._failure(known[0], known[1], answer, code)
+        if self.phase is Phase.USERINFO and answer.status == 401:
+            return self._failure(FailureKind.TOKEN_REFUSED, 28, answer, code)
+        if self.phase is Phase.USERINFO and answer.status == 403:
+            return self._failure(FailureKind.FORBIDDEN, 29, answer, code)
+        if answer.status == 401 and answer.blank:  # RFC 6749 section 5.2: at a token endpoint 401 is about the client
+            return self._failure(FailureKind.CLIENT_REFUSED, 10, answer, code)
+        return self._failure(FailureKind.UNKNOWN_REFUSAL, 12, answer, code)
+
+    def _said_in_a_success(self, answer: Answer) -> UpstreamFailure | None:
+        """2xx that is none: unreadable, an error code in it, or the provider's own mark of success missing."""
+        if answer.document is None:
+            return self._failure(FailureKind.UNREADABLE, 7, answer)
+        is_ok = self.ok is None or _equal(lookup(answer.document, self.ok.path), self.ok.equals)
+        code = self._code(answer)
+        if is_ok and (self.ok is not None or not self._names_an_error(answer)):
+            return None
+        kind, _ = self._meaning(code) or (FailureKind.UNKNOWN_REFUSAL, 8)
+        return self._failure(kind, 8, answer, code)
+
+    def _meaning(self, code: str | None) -> tuple[FailureKind, int] | None:
+        """What a known code means; what is said of an access token means nothing where none was sent."""
+        if self.phase is Phase.USERINFO and code in _KIND_AT_USERINFO:
+            return _KIND_AT_USERINFO[code]
+        return _KIND_OF_CODE.get(code or "")
+
+    def _names_an_error(self, answer: Answer) -> bool:
+        value = first(answer.document, self.errors.code)
+        return value is not None and value is not False and value != 0
+
+    def _raw_code(self, answer: Answer) -> str | None:
+        value = first(answer.document, self.errors.code)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)[:20]
+        return value if isinstance(value, str) else None
+
+    def _code(self, answer: Answer) -> str | None:
+        return map_code(self.errors, self._raw_code(answer))
+
+    def _failure(self, kind: FailureKind, row: int, answer: Answer, code: str | None = None) -> UpstreamFailure:
+        return UpstreamFailure(
+            kind,
+            row=row,
+            error=code,
+            status=answer.status,
+            retry_after=answer.retry_after,
+            detail=self._detail(answer),
+        )
+
+    def _detail(self, answer: Answer) -> str:
+        """What the log may know: status, code, and the provider's own words without anything that looks like a
+        credential.
+        """
+        parts = [f"{self.phase.value}: HTTP {answer.status}"]
+        if raw := self._raw_code(answer):
+            parts.append(f"code {scrub(raw, self.secrets, most=40)}")
+        words = first(answer.document, self.errors.detail)
+        if isinstance(words, str):
+            parts.append(scrub(words, self.secrets))
+        return ", ".join(parts)
+
+
+def map_code(errors: ErrorDialect, raw: str | None) -> str | None:
+    """A provider's code as one of OAuth's, by `errors.map` first; None for an unknown one."""
+    if raw is None:
+        return None
+    code = errors.map.get(raw, raw)
+    return code if code in OAUTH_CODES else None
+
+
+_KIND_OF_CODE: dict[str, tuple[FailureKind, int]] = {
+    "invalid_grant": (FailureKind.GRANT_REFUSED, 9),
+    "invalid_client": (FailureKind.CLIENT_REFUSED, 10),
+    "invalid_scope": (FailureKind.REQUEST_REFUSED, 11),
+    "unauthorized_client": (FailureKind.REQUEST_REFUSED, 11),
+    "slow_down": (FailureKind.BUSY, 13),
+    "temporarily_unavailable": (FailureKind.BUSY, 13),
+}
+_KIND_AT_USERINFO: dict[str, tuple[FailureKind, int]] = {
+    "invalid_token": (FailureKind.TOKEN_REFUSED, 28),
+    "insufficient_scope": (FailureKind.FORBIDDEN, 29),
+}
+
+_RUN = re.compile(r"[A-Za-z0-9+/=_.~-]+")
+
+
+def scrub(text: str, secrets: Iterable[str] = (), *, most: int = 160) -> str:
+    """A provider's text as a log line may hold it: printable ASCII, short, words only.
+
+    Struck are whatever was sent in the request, addresses with an @, and runs that look like a credential.
+    """
+    for secret in secrets:
+        if len(secret) >= 4:  # a shorter one would strike half the words
+            text = text.replace(secret, "[...]")
+    printable = re.sub(r"[^ -~]+", " ", text[:1000])
+    words = ("[...]" if "@" in word else _RUN.sub(_strike, word) for word in printable.split())
+    return " ".join(words)[:most]
+
+
+def _strike(run: re.Match[str]) -> str:
+    """Long, or with digits, or with capitals inside: not a word of a sentence and not an error code."""
+    word = run.group()
+    digits = sum(character.isdigit() for character in word)
+    mixed = not word[1:].islower() and not word.isupper() and any(character.isupper() for character in word[1:])
+    return "[...]" if len(word) > 32 or (len(word) >= 8 and (digits >= 2 or mixed)) else word
+
+
+def _equal(found: object, wanted: object) -> bool:
+    """Equality that tells true from 1."""
+    return found == wanted and isinstance(found, bool) == isinstance(wanted, bool)

@@ -1,0 +1,387 @@
+"""The bounded HTTP client: one request, one answer, within one total deadline and one size.
+
+Ordinary client timeouts bound the wait for the *next* byte, so a server that dribbles bytes holds a caller for as
+long as it likes. Here every wait gets only what is left of the deadline: name lookup, connect, TLS, sending, headers
+and body. Must never follow a redirect (it would carry credentials elsewhere), use a proxy from the environment,
+connect to an address that was not checked, or show a URL, header or body in an error.
+"""
+
+import contextlib
+import http.client
+import queue
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from broker.upstream.addresses import Address, may_be_called, parse_address
+from broker.upstream.templates import check_url
+
+MAX_BODY = 1024 * 1024
+MAX_HEAD = 64 * 1024
+_MAX_ADDRESSES = 4
+_CHUNK = 8192
+_METHOD = re.compile(r"[A-Z]{1,16}")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[ -~]*")
+
+Resolver = Callable[[str, int], Sequence[str]]
+ReadableBuffer = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """A moment of `time.monotonic()` by which everything is over."""
+
+    at: float
+
+    @classmethod
+    def after(cls, seconds: float) -> "Deadline":
+        return cls(time.monotonic() + seconds)
+
+    def remaining(self) -> float:
+        """Seconds left, never below zero."""
+        return max(0.0, self.at - time.monotonic())
+
+    def share(self, fraction: float) -> "Deadline":
+        """A deadline after this part of what is left."""
+        return Deadline.after(self.remaining() * fraction)
+
+
+class TransportKind(Enum):
+    """What went wrong below HTTP, or in it."""
+
+    UNREACHABLE = "unreachable"
+    UNTRUSTED = "untrusted certificate"
+    ADDRESS_REFUSED = "address refused"
+    TIMEOUT = "timeout"
+    TRUNCATED = "truncated"
+    MALFORMED = "malformed"
+    TOO_LARGE = "too large"
+
+
+class TransportError(Exception):
+    """No whole answer. sent: the request may have reached the server; status: the answer's, if its status line came."""
+
+    def __init__(self, kind: TransportKind, *, sent: bool, status: int | None = None, detail: str = "") -> None:
+        super().__init__(f"{kind.value}: {detail}" if detail else kind.value)
+        self.kind = kind
+        self.sent = sent
+        self.status = status
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class UpstreamRequest:
+    """A request with an absolute URL. Raises ValueError (without the value) for what could split it into two (CR, LF,
+    NUL).
+    """
+
+    method: str
+    url: str = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: bytes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not _METHOD.fullmatch(self.method):
+            raise ValueError("the method must be upper-case letters")
+        check_url(self.url, local=True)
+        for name, value in self.headers:
+            if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+                raise ValueError("a header must have a token as its name and printable ASCII as its value")
+
+
+@dataclass(frozen=True)
+class UpstreamResponse:
+    """A whole answer. headers: names in lower case, in order, repeated ones apart; received_at: epoch seconds by our
+    clock.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
+    received_at: float = 0.0
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header, by its lower-case name."""
+        return next((value for key, value in self.headers if key == name), None)
+
+
+class Sender(Protocol):
+    """What the interpreter needs of an HTTP client."""
+
+    def send(self, request: UpstreamRequest, deadline: Deadline) -> UpstreamResponse:
+        """The answer, or TransportError."""
+        ...
+
+
+class _BudgetSpentError(Exception):
+    """More bytes came than this phase of the answer may have."""
+
+
+class _Limits:
+    """What one connection has left: time until the deadline, bytes until the limit."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self.deadline = deadline
+        self.bytes_left = MAX_HEAD
+
+    def time_left(self) -> float:
+        remaining = self.deadline.remaining()
+        if remaining <= 0:
+            raise TimeoutError("deadline")
+        return remaining
+
+    def count(self, received: int) -> int:
+        self.bytes_left -= received
+        if self.bytes_left < 0:
+            raise _BudgetSpentError
+        return received
+
+
+class _BoundedSocket(socket.socket):
+    """A socket whose every read and write waits no longer than what is left of the deadline."""
+
+    limits: _Limits
+
+    def recv_into(self, buffer: bytearray | memoryview, nbytes: int = 0, flags: int = 0) -> int:  # type: ignore[override]
+        self.settimeout(self.limits.time_left())
+        return self.limits.count(super().recv_into(buffer, min(nbytes or len(buffer), _CHUNK), flags))
+
+    def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:  # type: ignore[override]
+        self.settimeout(self.limits.time_left())
+        super().sendall(data, flags)
+
+
+class _BoundedTLSSocket(ssl.SSLSocket):
+    """The same under TLS. OpenSSL reads and the handshake keep one deadline per call in C; `sendall` loops over
+    `send`.
+    """
+
+    limits: _Limits
+
+    def recv_into(  # type: ignore[override]
+        self, buffer: bytearray | memoryview, nbytes: int | None = None, flags: int = 0
+    ) -> int:
+        self.settimeout(self.limits.time_left())
+        return self.limits.count(super().recv_into(buffer, min(nbytes or len(buffer), _CHUNK), flags))
+
+    def send(self, data: ReadableBuffer, flags: int = 0) -> int:  # type: ignore[override]
+        self.settimeout(self.limits.time_left())
+        return super().send(data, flags)
+
+
+def system_resolver(host: str, port: int) -> Sequence[str]:
+    """The addresses of a host, as the machine's resolver orders them."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+@dataclass(frozen=True)
+class _Target:
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @classmethod
+    def of(cls, url: str) -> "_Target":
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        return cls(parts.scheme, parts.hostname or "", port, path)
+
+    def host_header(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
+
+
+class BoundedHttp:
+    """Sends one request per connection. Thread-safe; make one and keep it: the TLS context is made at the first call.
+
+    allow_loopback: local mode only; lets this machine's loopback be called, over plain http too.
+    resolver: host and port to IP addresses; tls_context: for tests with their own authority; max_body: bytes.
+    clock: epoch seconds, stamped on answers.
+    """
+
+    def __init__(
+        self,
+        *,
+        allow_loopback: bool,
+        resolver: Resolver = system_resolver,
+        tls_context: ssl.SSLContext | None = None,
+        max_body: int = MAX_BODY,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._allow_loopback = allow_loopback
+        self._resolver = resolver
+        self._tls_context = tls_context
+        self._tls_lock = threading.Lock()
+        self._max_body = max_body
+        self._clock = clock
+
+    def send(self, request: UpstreamRequest, deadline: Deadline) -> UpstreamResponse:
+        """The answer, whatever its status; redirects are answers. Raises TransportError, within the deadline."""
+        target = _Target.of(request.url)
+        limits = _Limits(deadline)
+        connection = http.client.HTTPConnection(target.host, target.port)
+        connection.auto_open = 0  # never reconnect by name: only the checked address is called
+        connection.sock = self._open(target, limits)
+        try:
+            return self._converse(connection, target, request, limits)
+        finally:
+            connection.close()
+
+    def _open(self, target: _Target, limits: _Limits) -> socket.socket:
+        """A connected socket to a checked address, with TLS where the URL says so. Takes at most half of the time."""
+        if limits.deadline.remaining() <= 0:
+            raise _unreachable("no time is left")
+        setup = limits.deadline.share(0.5)
+        addresses = self._checked_addresses(target, setup)
+        failure: TransportError | None = None
+        for index, address in enumerate(addresses):
+            try:
+                plain = _connect(address, target.port, setup.share(1 / (len(addresses) - index)), limits)
+            except OSError as problem:
+                failure = _unreachable(f"connect failed ({type(problem).__name__})")
+                continue
+            return self._secure(plain, target, setup, limits) if target.scheme == "https" else plain
+        raise failure or _unreachable("the name has no address")
+
+    def _checked_addresses(self, target: _Target, setup: Deadline) -> list[Address]:
+        literal = parse_address(target.host)
+        found = [literal] if literal else [parse_address(text) for text in self._resolve(target, setup)]
+        if not found:
+            raise _unreachable("the name has no address")
+        checked = [
+            address
+            for address in found
+            if address and may_be_called(address, scheme=target.scheme, allow_loopback=self._allow_loopback)
+        ]
+        if not checked:
+            raise TransportError(
+                TransportKind.ADDRESS_REFUSED, sent=False, detail="the name leads to no address that may be called"
+            )
+        return checked[:_MAX_ADDRESSES]
+
+    def _resolve(self, target: _Target, setup: Deadline) -> Sequence[str]:
+        """The resolver in a thread of its own: a lookup cannot be given a timeout, only be left behind."""
+        outcome: queue.SimpleQueue[Sequence[str] | None] = queue.SimpleQueue()
+
+        def look_up() -> None:
+            found: Sequence[str] | None = None
+            with contextlib.suppress(OSError, UnicodeError):
+                found = self._resolver(target.host, target.port)
+            outcome.put(found)
+
+        threading.Thread(target=look_up, daemon=True, name="upstream-lookup").start()
+        try:
+            found = outcome.get(timeout=setup.remaining())
+        except queue.Empty:
+            raise _unreachable("the name lookup took too long") from None
+        if found is None:
+            raise _unreachable("the name lookup failed")
+        return found
+
+    def _secure(self, plain: socket.socket, target: _Target, setup: Deadline, limits: _Limits) -> socket.socket:
+        try:
+            plain.settimeout(max(setup.remaining(), 0.001))
+            secured = self._context().wrap_socket(plain, server_hostname=target.host)
+        except ssl.SSLCertVerificationError as problem:
+            plain.close()
+            raise TransportError(TransportKind.UNTRUSTED, sent=False, detail=problem.verify_message) from None
+        except (OSError, ValueError) as problem:
+            plain.close()
+            raise _unreachable(f"TLS handshake failed ({type(problem).__name__})") from None
+        assert isinstance(secured, _BoundedTLSSocket)  # noqa: S101 - the context's own socket class
+        secured.limits = limits
+        return secured
+
+    def _context(self) -> ssl.SSLContext:
+        """Made once, at the first https call: loading the authorities is slow, and a cold start need not pay for it."""
+        with self._tls_lock:
+            if self._tls_context is None:
+                self._tls_context = ssl.create_default_context()
+            self._tls_context.sslsocket_class = _BoundedTLSSocket
+            return self._tls_context
+
+    def _converse(
+        self, connection: http.client.HTTPConnection, target: _Target, request: UpstreamRequest, limits: _Limits
+    ) -> UpstreamResponse:
+        status: int | None = None
+        try:
+            _write(connection, target, request)
+            answer = connection.getresponse()
+            status = answer.status
+            body = self._read_body(answer, limits)
+        except TimeoutError:
+            raise TransportError(TransportKind.TIMEOUT, sent=True, status=status) from None
+        except _BudgetSpentError:
+            raise TransportError(TransportKind.TOO_LARGE, sent=True, status=status) from None
+        except (http.client.IncompleteRead, http.client.RemoteDisconnected, OSError) as problem:
+            raise TransportError(
+                TransportKind.TRUNCATED, sent=True, status=status, detail=type(problem).__name__
+            ) from None
+        except (http.client.HTTPException, ValueError) as problem:
+            raise TransportError(
+                TransportKind.MALFORMED, sent=True, status=status, detail=type(problem).__name__
+            ) from None
+        headers = tuple((name.lower(), str(value)) for name, value in answer.getheaders())
+        return UpstreamResponse(status, headers, body, self._clock())
+
+    def _read_body(self, answer: http.client.HTTPResponse, limits: _Limits) -> bytes:
+        # Chunk sizes and trailers are bytes of the body phase too; they may not be endless either.
+        limits.bytes_left = self._max_body * 2 + MAX_HEAD
+        if answer.length is not None and answer.length > self._max_body:
+            raise _BudgetSpentError
+        pieces: list[bytes] = []
+        size = 0
+        while piece := answer.read(_CHUNK):
+            pieces.append(piece)
+            size += len(piece)
+            if size > self._max_body:
+                raise _BudgetSpentError
+        if answer.length:  # http.client does not say so when a read with a size meets an early end
+            raise http.client.IncompleteRead(b"", answer.length)
+        return b"".join(pieces)
+
+
+def _unreachable(detail: str) -> TransportError:
+    return TransportError(TransportKind.UNREACHABLE, sent=False, detail=detail)
+
+
+def _connect(address: Address, port: int, deadline: Deadline, limits: _Limits) -> _BoundedSocket:
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    plain = _BoundedSocket(family, socket.SOCK_STREAM)
+    try:
+        plain.limits = limits
+        plain.settimeout(max(deadline.remaining(), 0.001))
+        plain.connect((str(address), port))
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError:
+        plain.close()
+        raise
+    return plain
+
+
+def _write(connection: http.client.HTTPConnection, target: _Target, request: UpstreamRequest) -> None:
+    """`identity` and `close`: no decompression bomb, and no answer of an earlier request on a reused connection."""
+    connection.putrequest(request.method, target.path, skip_host=True, skip_accept_encoding=True)
+    connection.putheader("Host", target.host_header())
+    given = {name.lower() for name, _ in request.headers}
+    for name, value in (("Accept", "application/json"), ("User-Agent", "token-broker")):
+        if name.lower() not in given:
+            connection.putheader(name, value)
+    for name, value in request.headers:
+        connection.putheader(name, value)
+    connection.putheader("Accept-Encoding", "identity")
+    connection.putheader("Connection", "close")
+    if request.body is not None or request.method in {"POST", "PUT", "PATCH"}:
+        connection.putheader("Content-Length", str(len(request.body or b"")))
+    connection.endheaders(request.body)
