@@ -6,6 +6,7 @@ in an item of their own ("upstream"), so that the item that rotates stays under 
 """
 
 import hashlib
+import heapq
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -122,8 +123,11 @@ class LinkRefused(Exception):
 
 
 def new_grant_id() -> str:
-    """A random grant id: 128 bits in base64url."""
-    return b64url(secrets.token_bytes(GRANT_ID_BYTES))
+    """A random grant id: 128 bits in base64url, never with a leading "-" that a shell would take for an option."""
+    while True:
+        grant_id = b64url(secrets.token_bytes(GRANT_ID_BYTES))
+        if not grant_id.startswith("-"):
+            return grant_id
 
 
 class Grants:
@@ -494,24 +498,28 @@ class Grants:
     # -- for the operator ------------------------------------------------------------------------------------------
 
     def of_client(self, client_id: str) -> Iterator[Grant]:
-        """The logins of a client that were ever active, newest first within each part of the index."""
-        for shard in range(CLIENT_SHARDS):
-            arguments: dict[str, Any] = {
-                "TableName": self._table,
-                "IndexName": "by-client",
-                "KeyConditionExpression": "client_shard = :shard",
-                "ExpressionAttributeValues": item({":shard": f"{client_id}#{shard}"}),
-                "ScanIndexForward": False,
-            }
-            while True:
-                page = call(self._dynamodb.query, **arguments)
-                for key in page["Items"]:
-                    grant, _ = self.read(key["pk"]["S"])
-                    if grant is not None:
-                        yield grant
-                if "LastEvaluatedKey" not in page:
-                    break
-                arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        """The logins of a client that were ever active, newest first; read one by one as they are asked for."""
+        shards = [self._shard(f"{client_id}#{shard}") for shard in range(CLIENT_SHARDS)]
+        for _, grant_id in heapq.merge(*shards, reverse=True):
+            grant, _ = self.read(grant_id)
+            if grant is not None:
+                yield grant
+
+    def _shard(self, shard: str) -> Iterator[tuple[int, str]]:
+        """(created_at, grant id) of one part of the index, newest first."""
+        arguments: dict[str, Any] = {
+            "TableName": self._table,
+            "IndexName": "by-client",
+            "KeyConditionExpression": "client_shard = :shard",
+            "ExpressionAttributeValues": item({":shard": shard}),
+            "ScanIndexForward": False,
+        }
+        while True:
+            page = call(self._dynamodb.query, **arguments)
+            yield from ((int(key["created_at"]["N"]), key["pk"]["S"]) for key in page["Items"])
+            if "LastEvaluatedKey" not in page:
+                return
+            arguments["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     # -- inside ----------------------------------------------------------------------------------------------------
 

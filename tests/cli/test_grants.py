@@ -1,0 +1,297 @@
+"""`broker grant`: why was this user logged out? Logins are put into the table as each step leaves them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from broker.store.attributes import item
+from broker.store.grants import CLIENT_SHARDS, Grant, new_grant_id
+from broker_cli.grants import END_REASONS
+from broker_local.server import PROJECT
+
+from .conftest import Operator
+
+PLANTED = ("planted", "PLANTED", "UExBTlRF")
+DAY = 86400
+
+
+def _login(operator: Operator, stage: str = "login") -> Grant:
+    """A login at one of the stages before the first token, with everything in it that must not be shown."""
+    login = Grant(
+        grant_id=new_grant_id(),
+        stage=stage,
+        client_id="app",
+        provider="github",
+        created_at=operator.now,
+        expires_at=operator.now + 60,
+        redirect_uri="https://app.example/callback?planted",
+        scope=("openid", "email"),
+        state="planted-state",
+        code_challenge="planted-challenge",
+        nonce="planted-nonce",
+        browser_hash=b"PLANTED-BROWSER",
+        code_hash=b"PLANTED-CODE",
+        secret_hash=b"PLANTED-SECRET",
+        code_sealed=b"PLANTED-SEALED",
+    )
+    operator.grants.begin(login)
+    return login
+
+
+def _active(operator: Operator, subject: str = "octocat", refreshes: int = 0) -> Grant:
+    """A login that is active since now, last refreshed now, with the provider's tokens beside it."""
+    active = Grant(
+        grant_id=new_grant_id(),
+        stage="active",
+        client_id="app",
+        provider="github",
+        created_at=operator.now,
+        expires_at=operator.now + 14 * DAY,
+        scope=("openid", "email"),
+        subject=subject,
+        secret_hash=b"PLANTED-SECRET",
+        generation=1 + refreshes,
+        rotated_at=operator.now,
+        absolute_expires_at=operator.now + 90 * DAY,
+    )
+    operator.grants.begin(active)
+    table, shard = operator.environment["BROKER_GRANTS_TABLE"], ord(active.grant_id[0]) % CLIENT_SHARDS
+    operator.aws("dynamodb").update_item(
+        TableName=table,
+        Key=item({"pk": active.grant_id, "sk": "grant"}),
+        UpdateExpression="SET client_shard = :shard",
+        ExpressionAttributeValues=item({":shard": f"app#{shard}"}),
+    )
+    link = {"provider": "github", "sealed": b"PLANTED-TOKENS", "version": 1, "lease_until": 0, "cool_until": 0}
+    operator.aws("dynamodb").put_item(TableName=table, Item=item({"pk": active.grant_id, "sk": "upstream", **link}))
+    return active
+
+
+@pytest.fixture
+def registered(operator: Operator) -> Operator:
+    """With the client and the provider that the logins name."""
+    operator.add_provider("github")
+    operator.add_client("--client-id", "app")
+    return operator
+
+
+def test_show_an_active_login(registered: Operator) -> None:
+    began = registered.now - 7200
+    grant = replace(_active(registered, refreshes=1), created_at=began)
+    registered.aws("dynamodb").update_item(
+        TableName=registered.environment["BROKER_GRANTS_TABLE"],
+        Key=item({"pk": grant.grant_id, "sk": "grant"}),
+        UpdateExpression="SET created_at = :began, absolute_expires_at = :absolute",
+        ExpressionAttributeValues=item({":began": began, ":absolute": began + 90 * DAY}),
+    )
+    registered.forward(60)
+    assert registered.json("grant", "show", grant.grant_id) == {
+        "grant_id": grant.grant_id,
+        "client_id": "app",
+        "provider": "github",
+        "subject": "octocat",
+        "stage": "active",
+        "expired": None,
+        "explanation": "The person is logged in.",
+        "client_problem": None,
+        "end_reason": None,
+        "ended_at": None,
+        "created_at": began,
+        "last_refresh_at": began + 7200,
+        "refreshes": 1,
+        "idle_expires_at": began + 7200 + 14 * DAY,
+        "absolute_expires_at": began + 90 * DAY,
+        "step_expires_at": None,
+        "scope": ["openid", "email"],
+        "resource": [],
+        "upstream": {
+            "version": 1,
+            "lease_until": None,
+            "leased": False,
+            "cool_until": None,
+            "cooling_down": False,
+        },
+    }
+    text = registered("grant", "show", grant.grant_id).out
+    assert "why                The person is logged in.\n" in text
+    assert "(2 h ago)\nlast refresh " in text
+    assert "(60 s ago)\nrefreshes          1\n" in text
+    assert "(in 13 days)\nabsolute expiry " in text
+    assert text.endswith("(in 89 days)\nprovider's tokens  sealed, version 1\n")
+    assert "passed" not in text
+
+
+@pytest.mark.parametrize(
+    ("stage", "waiting", "stopped"),
+    [
+        ("pushed", "The client pushed its request and has", "The client never sent the person"),
+        ("login", "The person is at the provider.", "The person did not come back from the provider in time."),
+        (
+            "exchange",
+            "The provider's code is being exchanged.",
+            "The exchange of the provider's code was never finished.",
+        ),
+        (
+            "consent",
+            "The person is being asked for consent.",
+            "The person did not answer the broker's question in time.",
+        ),
+        ("code", "The client has its code and has not redeemed it yet.", "The client did not redeem its code in time."),
+        ("new", "It is at the stage new.", "It stopped at the stage new."),
+    ],
+)
+def test_each_step_is_explained(registered: Operator, stage: str, waiting: str, stopped: str) -> None:
+    grant = _login(registered, stage)
+    document = registered.json("grant", "show", grant.grant_id)
+    assert (document["stage"], document["expired"], document["subject"]) == (stage, None, None)
+    assert document["explanation"].startswith(waiting)
+    assert document["step_expires_at"] == registered.now + 60
+    assert ", passed" not in registered("grant", "show", grant.grant_id).out
+    registered.forward(60)
+    document = registered.json("grant", "show", grant.grant_id)
+    assert (document["stage"], document["expired"]) == (stage, "step")
+    assert document["explanation"].startswith(stopped)
+    assert ", passed" in registered("grant", "show", grant.grant_id).out
+
+
+def test_expiry_is_explained(registered: Operator) -> None:
+    grant = _active(registered)
+    registered.forward(14 * DAY - 1)
+    assert registered.json("grant", "show", grant.grant_id)["expired"] is None
+    registered.forward(1)
+    document = registered.json("grant", "show", grant.grant_id)
+    assert document["expired"] == "idle"
+    assert "not refreshed in time (idle expiry)" in document["explanation"]
+    assert "(now), passed" in registered("grant", "show", grant.grant_id).out
+    registered.forward(76 * DAY)
+    document = registered.json("grant", "show", grant.grant_id)
+    assert document["expired"] == "absolute"
+    assert "absolute end" in document["explanation"]
+
+
+def test_every_reason_that_the_broker_writes_has_a_sentence() -> None:
+    written: set[str] = set()
+    for source in (PROJECT / "layers" / "broker" / "broker").rglob("*.py"):
+        for arguments in re.findall(r"\bgrants\.end\((.*)\)", source.read_text("utf-8")):
+            written |= set(re.findall(r'"([a-z_]+)"', arguments))
+    assert written >= {"reuse", "revoked", "code_replay"}
+    assert written | {"operator"} == set(END_REASONS)
+    documented = re.findall(r"^\| `([a-z_]+)` \|", (PROJECT / "docs" / "operating.md").read_text("utf-8"), re.MULTILINE)
+    assert set(documented) == set(END_REASONS)
+
+
+@pytest.mark.parametrize("reason", END_REASONS)
+def test_each_end_is_explained(registered: Operator, reason: str) -> None:
+    grant = _active(registered)
+    registered.forward(30)
+    assert registered.grants.end(grant.grant_id, reason)
+    document = registered.json("grant", "show", grant.grant_id)
+    assert document["explanation"] == END_REASONS[reason]
+    assert (document["stage"], document["end_reason"]) == ("ended", reason)
+    assert document["ended_at"] == registered.now
+    text = registered("grant", "show", grant.grant_id).out
+    assert f"stage              ended: {reason}\n" in text
+    assert END_REASONS[reason] in text
+
+
+def test_an_unknown_reason_is_shown_as_it_is(registered: Operator) -> None:
+    grant = _active(registered)
+    registered.grants.end(grant.grant_id, "something_new")
+    text = registered("grant", "show", grant.grant_id).out
+    assert "It ended; the reason noted is something_new." in text
+
+
+def test_a_disabled_client_is_named_as_the_cause(registered: Operator) -> None:
+    grant = _active(registered)
+    registered.json("client", "disable", "app", "--yes")
+    assert "Its client app is disabled, so none of its tokens works." in registered("grant", "show", grant.grant_id).out
+    registered.json("client", "remove", "app", "--yes")
+    problem = registered.json("grant", "show", grant.grant_id)["client_problem"]
+    assert problem == "Its client app has been removed, so none of its tokens works."
+
+
+def test_the_lease_and_the_cool_down_are_shown(registered: Operator) -> None:
+    grant = _active(registered)
+    _, link = registered.grants.read(grant.grant_id)
+    assert link is not None
+    registered.grants.take_lease(link, "planted-lease", 15)
+    upstream = registered.json("grant", "show", grant.grant_id)["upstream"]
+    assert (upstream["leased"], upstream["lease_until"]) == (True, registered.now + 15)
+    assert "being refreshed at this moment" in registered("grant", "show", grant.grant_id).out
+    registered.grants.release_lease(link, "planted-lease", registered.now + 300)
+    upstream = registered.json("grant", "show", grant.grant_id)["upstream"]
+    assert (upstream["leased"], upstream["cooling_down"], upstream["cool_until"]) == (False, True, registered.now + 300)
+    assert "a refresh failed; none is tried before" in registered("grant", "show", grant.grant_id).out
+
+
+def test_list_newest_first(registered: Operator) -> None:
+    assert registered("grant", "list", "--client", "app").out == "No login found.\n"
+    grants = []
+    for number in range(5):
+        grants.append(_active(registered, f"person-{number % 2}"))
+        registered.forward(3600)
+    _login(registered)  # never active: not in the list
+    registered.grants.end(grants[0].grant_id, "revoked")
+    ids = [grant.grant_id for grant in reversed(grants)]
+    assert [one["grant_id"] for one in registered.json("grant", "list", "--client", "app")] == ids
+    limited = registered.json("grant", "list", "--client", "app", "--limit", "2")
+    assert [one["grant_id"] for one in limited] == ids[:2]
+    of_one = registered.json("grant", "list", "--client", "app", "--subject", "person-1")
+    assert [one["grant_id"] for one in of_one] == [grants[3].grant_id, grants[1].grant_id]
+    lines = registered("grant", "list", "--client", "app").out.splitlines()
+    assert lines[0].split("  ")[0] == "GRANT ID"
+    assert lines[1].split() == [ids[0], "person-0", "github", "active", "60", "min", "ago", "-", "in", "13", "days"]
+    assert lines[5].split()[3:5] == ["ended:", "revoked"]
+    assert (
+        registered("grant", "list", "--client", "x").refusal()
+        == "There is no client x; `broker client list` shows all."
+    )
+
+
+def test_revoke(registered: Operator) -> None:
+    grant = _active(registered)
+    assert registered("grant", "revoke", grant.grant_id).refusal().startswith("Nothing was changed,")
+    assert registered("grant", "revoke", grant.grant_id, stdin="n\n", terminal=True).status == 1
+    assert registered.json("grant", "show", grant.grant_id)["stage"] == "active"
+    done = registered("grant", "revoke", grant.grant_id, "--yes")
+    assert done.out == (
+        f"Ended {grant.grant_id}.\n"
+        "The provider's own token is not revoked: it is sealed with what the client holds, and only expires.\n"
+    )
+    stored, _ = registered.grants.read(grant.grant_id)
+    assert stored is not None
+    assert (stored.stage, stored.end_reason) == ("ended", "operator")
+    again = registered.json("grant", "revoke", grant.grant_id, "--yes")
+    assert (again["revoked"], again["end_reason"]) == (False, "operator")
+
+
+def test_a_token_is_no_grant_id(registered: Operator) -> None:
+    for token in ("tbr_abc", "tbc_abc", "eyJhbGciOi.x.y"):
+        sentence = registered("grant", "show", token).refusal()
+        assert sentence.startswith("That is a token, not a grant id")
+        assert token not in sentence
+    sentence = registered("grant", "revoke", new_grant_id(), "--yes").refusal()
+    assert sentence.startswith("There is no login ")
+
+
+@pytest.mark.parametrize("grant_id", ["-dZb5OlKxm0wY_wsMGxIYg", "--Zb5OlKxm0wY_wsMGxIYg", "-jZb5OlKxm0wY_wsMGxIYg"])
+def test_an_id_may_begin_with_a_hyphen(registered: Operator, grant_id: str) -> None:
+    registered.grants.begin(replace(_login(registered), grant_id=grant_id))
+    assert registered.json("grant", "show", grant_id)["grant_id"] == grant_id
+    assert registered.json("grant", "revoke", grant_id, "--yes")["revoked"] is True
+
+
+def test_nothing_that_a_login_is_made_of_is_shown(registered: Operator) -> None:
+    stages = ("pushed", "login", "exchange", "consent", "code")
+    grants = [_active(registered), *(_login(registered, stage) for stage in stages)]
+    for grant in grants:
+        for words in (("grant", "show", grant.grant_id), ("grant", "revoke", grant.grant_id, "--yes")):
+            registered(*words)
+            registered(*words, "--json")
+    registered("grant", "list", "--client", "app")
+    registered("grant", "list", "--client", "app", "--json")
+    for planted in PLANTED:
+        assert planted not in registered.seen

@@ -1,0 +1,454 @@
+"""`broker client`: the applications that may send people through the broker.
+
+A client secret is made here, printed once, and kept as SHA-256. It never appears again.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import click
+
+from broker import clock
+from broker.protocol.capabilities import GRANT_TYPES, ID_TOKEN_ALGORITHMS
+from broker.protocol.clients import SECRET_METHODS, Client, ClientSecret, hash_secret
+from broker.protocol.registration import (
+    ACCESS_TOKEN_FORMATS,
+    LIFETIMES,
+    InvalidRegistration,
+    default_origins,
+    validate_client,
+)
+from broker.settings import LIMITS
+from broker.store.registry import AlreadyExists, NotFound
+from broker_cli.connection import Connection, connect
+from broker_cli.failures import WrongInput, aws_failures
+from broker_cli.options import Group
+from broker_cli.output import Json, ago, confirm, emit, moment, sheet, span, table
+
+Decorated = TypeVar("Decorated", bound=Callable[..., None])
+
+client = Group("client", help="The applications that may send people through the broker.")
+
+_OPTIONS = {
+    "name": "--name",
+    "redirect_uris": "--redirect-uri",
+    "origins": "--origin",
+    "providers": "--provider",
+    "scope": "--scope",
+    "grant_types": "--grant-type",
+    "resources": "--resource",
+    "auth_methods": "--auth-method",
+    "client_id": "--client-id",
+    "require_pkce": "--no-pkce",
+    **{
+        name: "--" + name.replace("_", "-")
+        for name in (*LIFETIMES, "refresh_cookie", "id_token_alg", "access_token_format")
+    },
+}
+_LISTS = frozenset({"redirect_uris", "origins", "providers", "scope", "grant_types", "resources", "auth_methods"})
+
+
+class _Seconds(click.ParamType[int | str]):
+    """A number of seconds, or "default"."""
+
+    name = "seconds"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        text = str(value)
+        if text == "default" or (text.isascii() and text.isdigit()):
+            return text if text == "default" else int(text)
+        return self.fail(f"{text!r} is not a whole number of seconds, nor 'default'", param, ctx)
+
+
+def _client_options(command: Decorated) -> Decorated:
+    """What `add` and `update` share. An option left out is None or (), so that `update` can tell."""
+    seconds = _Seconds()
+    switches: list[Callable[[Any], Any]] = [
+        click.option(
+            "--redirect-uri",
+            "redirect_uris",
+            multiple=True,
+            metavar="URI",
+            help="Where a login returns to; repeatable.",
+        ),
+        click.option(
+            "--provider", "providers", multiple=True, metavar="NAME", help="A provider it may use; repeatable."
+        ),
+        click.option("--scope", multiple=True, metavar="SCOPE", help="A scope it may ask for; repeatable."),
+        click.option(
+            "--origin",
+            "origins",
+            multiple=True,
+            metavar="ORIGIN",
+            help="A web origin that may call the broker; repeatable.",
+        ),
+        click.option("--confidential/--public", default=None, help="Whether it can keep a secret (default: public)."),
+        click.option(
+            "--auth-method",
+            "auth_methods",
+            multiple=True,
+            type=click.Choice(SECRET_METHODS),
+            help="How it sends its secret (default: both).",
+        ),
+        click.option(
+            "--refresh-cookie/--no-refresh-cookie",
+            default=None,
+            help="Refresh tokens travel in an HttpOnly cookie only.",
+        ),
+        click.option("--access-token-lifetime", type=seconds, metavar="S", help=_limits("access_token_lifetime")),
+        click.option("--idle-lifetime", type=seconds, metavar="S", help=_limits("idle_lifetime")),
+        click.option("--absolute-lifetime", type=seconds, metavar="S", help=_limits("absolute_lifetime")),
+        click.option("--retry-window", type=seconds, metavar="S", help=_limits("retry_window")),
+        click.option("--id-token-alg", type=click.Choice(ID_TOKEN_ALGORITHMS), help="Signature of its ID tokens."),
+        click.option(
+            "--access-token-format", type=click.Choice(ACCESS_TOKEN_FORMATS), help="Format of its access tokens."
+        ),
+        click.option(
+            "--require-redirect-uri/--no-require-redirect-uri",
+            default=None,
+            help="Refuse a token request without redirect_uri.",
+        ),
+        click.option(
+            "--pkce/--no-pkce",
+            "require_pkce",
+            default=None,
+            help="Whether PKCE is required; only a confidential client may go without.",
+        ),
+        click.option(
+            "--grant-type",
+            "grant_types",
+            multiple=True,
+            type=click.Choice(GRANT_TYPES),
+            help="A grant type it may use (default: all).",
+        ),
+        click.option(
+            "--resource",
+            "resources",
+            multiple=True,
+            metavar="URI",
+            help="A resource it may ask tokens for (RFC 8707); repeatable.",
+        ),
+    ]
+    for switch in reversed(switches):
+        command = switch(command)
+    return command
+
+
+def _limits(name: str) -> str:
+    low, high = LIMITS[name]
+    return f"Seconds, {low} to {high}, or 'default'."
+
+
+@client.command("add")
+@click.option("--name", required=True, help="What people call it.")
+@click.option("--client-id", metavar="ID", help="Its id (default: a random one).")
+@_client_options
+def add(client_id: str | None, confidential: bool | None, **given: Any) -> None:
+    """Register a client. Prints its id and, once, the secret of a confidential one."""
+    broker = connect()
+    now = clock.now()
+    secret = _new_secret() if confidential else None
+    changes = _changes(given)
+    with aws_failures():
+        changes.setdefault(
+            "providers", tuple(sorted(entry.name for entry in broker.registry.providers() if not entry.disabled))
+        )
+        changes.setdefault("auth_methods", SECRET_METHODS if secret else ("none",))
+        changes["secrets"] = (ClientSecret(hash_secret(secret), now),) if secret else ()
+        new = Client(**{"client_id": client_id or _new_id(), "redirect_uris": (), **changes}, created_at=now)
+        if "origins" not in changes:
+            new = replace(new, origins=_origins(new))
+        _check(broker, new)
+        try:
+            broker.registry.add_client(new)
+        except AlreadyExists:
+            raise WrongInput(f"There is a client {new.client_id} already; choose another --client-id.") from None
+    _emit_client(new, secret)
+
+
+@client.command("list")
+def list_clients() -> None:
+    """All clients."""
+    broker = connect()
+    with aws_failures():
+        found = sorted(broker.registry.clients(), key=lambda one: (one.name.casefold(), one.client_id))
+    rows = [
+        (one.client_id, one.name, _kind(one), ", ".join(one.providers), _state(one), ago(one.created_at))
+        for one in found
+    ]
+    header = ("CLIENT ID", "NAME", "KIND", "PROVIDERS", "STATE", "MADE")
+    emit(
+        [_document(one) for one in found],
+        table(header, rows, empty="No client is registered; `broker client add` makes one."),
+    )
+
+
+@client.command("show")
+@click.argument("client_id", metavar="ID")
+def show(client_id: str) -> None:
+    """One client, without its secrets."""
+    _emit_client(_find(connect(), client_id))
+
+
+@client.command("update")
+@click.argument("client_id", metavar="ID")
+@click.option("--name", help="What people call it.")
+@_client_options
+def update(client_id: str, confidential: bool | None, **given: Any) -> None:
+    """Change a client. A list is replaced by what is given; a single empty value empties it.
+
+    Origins that follow from the redirect URIs go on following them.
+    """
+    broker = connect()
+    before = _find(broker, client_id)
+    changes = _changes(given)
+    if confidential is None and not changes:
+        raise WrongInput("Nothing was given to change; see 'broker client update --help' for what can be.")
+    if confidential is False and "auth_methods" in changes:
+        raise WrongInput("--public and --auth-method exclude each other; give one of them.")
+    secret = _new_secret() if confidential and before.is_public else None
+    if secret:
+        changes = {
+            "auth_methods": SECRET_METHODS,
+            **changes,
+            "secrets": (ClientSecret(hash_secret(secret), clock.now()),),
+        }
+    elif confidential is False:
+        changes = {**changes, "auth_methods": ("none",), "secrets": ()}
+    after = replace(before, **changes)
+    if "origins" not in changes and before.origins == _origins(before):
+        after = replace(after, origins=_origins(after))
+    with aws_failures():
+        _check(broker, after)
+        _store(broker, after)
+    _emit_client(after, secret)
+
+
+@client.command("rotate-secret")
+@click.argument("client_id", metavar="ID")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def rotate_secret(client_id: str, yes: bool) -> None:
+    """Make a new secret, printed once. The one before stays valid until drop-secret or the next rotation."""
+    broker = connect()
+    before = _find(broker, client_id)
+    if before.is_public:
+        raise WrongInput(
+            f"{client_id} is a public client and has no secret; `client update --confidential` gives it one."
+        )
+    lost = " The oldest of its two secrets stops working at once." if len(before.secrets) > 1 else ""
+    confirm(f"Make a new secret for {before.name} ({client_id})?{lost}", yes=yes)
+    secret = _new_secret()
+    newest = sorted(before.secrets, key=lambda one: one.created_at)[-1:]
+    after = replace(before, secrets=(*newest, ClientSecret(hash_secret(secret), clock.now())))
+    with aws_failures():
+        _store(broker, after)
+    _emit_client(after, secret)
+
+
+@client.command("drop-secret")
+@click.argument("client_id", metavar="ID")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def drop_secret(client_id: str, yes: bool) -> None:
+    """Make the older of two secrets invalid, when the client uses the new one."""
+    broker = connect()
+    before = _find(broker, client_id)
+    if len(before.secrets) < 2:
+        raise WrongInput(f"{client_id} has no older secret to drop; `client rotate-secret` makes a new one beside it.")
+    confirm(f"Make the older secret of {before.name} ({client_id}) invalid?", yes=yes)
+    after = replace(before, secrets=before.secrets[-1:])
+    with aws_failures():
+        _store(broker, after)
+    _emit_client(after)
+
+
+@client.command("disable")
+@click.argument("client_id", metavar="ID")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def disable(client_id: str, yes: bool) -> None:
+    """Let no login, refresh or token of a client work, until `enable`."""
+    broker = connect()
+    before = _find(broker, client_id)
+    confirm(f"Disable {before.name} ({client_id})? Nobody can log in or refresh there until it is enabled.", yes=yes)
+    _set_disabled(broker, before, disabled=True)
+
+
+@client.command("enable")
+@click.argument("client_id", metavar="ID")
+def enable(client_id: str) -> None:
+    """Let a disabled client work again."""
+    broker = connect()
+    _set_disabled(broker, _find(broker, client_id), disabled=False)
+
+
+@client.command("remove")
+@click.argument("client_id", metavar="ID")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove(client_id: str, yes: bool) -> None:
+    """Remove a client. No token of it works any more."""
+    broker = connect()
+    before = _find(broker, client_id)
+    confirm(
+        f"Remove {before.name} ({client_id})? Everybody is logged out there, and its id does not come back.", yes=yes
+    )
+    with aws_failures():
+        try:
+            broker.registry.remove_client(client_id)
+        except NotFound:
+            raise _unknown(client_id) from None
+    emit({"client_id": client_id, "removed": True}, f"Removed {before.name} ({client_id}).{_DELAY}")
+
+
+_DELAY = " Running functions notice within a minute."
+
+
+def _new_id() -> str:
+    while (made := secrets.token_urlsafe(16)).startswith("-"):  # it would be read as an option
+        continue
+    return made
+
+
+def _new_secret() -> str:
+    return f"tbcs_{secrets.token_urlsafe(32)}"
+
+
+def _changes(given: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, as fields of Client."""
+    changes: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in _LISTS and value:
+            changes[name] = () if value == ("",) else _words(value) if name == "scope" else tuple(dict.fromkeys(value))
+        elif name not in _LISTS and value is not None:
+            changes[name] = None if value == "default" and name in LIFETIMES else value
+    return changes
+
+
+def _words(values: Iterable[str]) -> tuple[str, ...]:
+    """`--scope "openid profile"` means two scopes, as on the wire."""
+    return tuple(dict.fromkeys(word for value in values for word in value.split(" ") if word))
+
+
+def _origins(of: Client) -> tuple[str, ...]:
+    try:
+        return default_origins(of)
+    except ValueError:  # a redirect URI that the check is about to refuse
+        return ()
+
+
+def _check(broker: Connection, of: Client) -> None:
+    """Errors: WrongInput naming the option."""
+    if not of.is_public and not of.secrets:
+        raise WrongInput("--auth-method is for a client that keeps a secret; add --confidential.")
+    try:
+        validate_client(of, LIMITS)
+    except InvalidRegistration as invalid:
+        option = _OPTIONS.get(invalid.field, invalid.field)
+        raise WrongInput(f"{option}: {invalid.rule}.") from None
+    for name in of.providers:
+        if broker.registry.provider(name) is None:
+            known = ", ".join(sorted(entry.name for entry in broker.registry.providers())) or "none yet"
+            raise WrongInput(
+                f"--provider: {name} is not registered; registered are {known} (see `broker provider add`)."
+            )
+
+
+def _find(broker: Connection, client_id: str) -> Client:
+    with aws_failures():
+        found = broker.registry.client(client_id)
+    if found is None:
+        raise _unknown(client_id)
+    return found
+
+
+def _unknown(client_id: str) -> WrongInput:
+    return WrongInput(f"There is no client {client_id}; `broker client list` shows all.")
+
+
+def _store(broker: Connection, after: Client) -> None:
+    try:
+        broker.registry.update_client(after)
+    except NotFound:
+        raise _unknown(after.client_id) from None
+
+
+def _set_disabled(broker: Connection, before: Client, *, disabled: bool) -> None:
+    with aws_failures():
+        _store(broker, replace(before, disabled=disabled))
+    word = "Disabled" if disabled else "Enabled"
+    emit({"client_id": before.client_id, "disabled": disabled}, f"{word} {before.name} ({before.client_id}).{_DELAY}")
+
+
+def _kind(of: Client) -> str:
+    return "public" if of.is_public else "confidential"
+
+
+def _state(of: Client) -> str:
+    return "disabled" if of.disabled else "enabled"
+
+
+_SHOWN = (
+    "client_id",
+    "name",
+    "redirect_uris",
+    "auth_methods",
+    "origins",
+    "providers",
+    "scope",
+    "grant_types",
+    "resources",
+    "refresh_cookie",
+    "require_redirect_uri",
+    "require_pkce",
+    "id_token_alg",
+    "access_token_format",
+    *LIFETIMES,
+    "disabled",
+    "created_at",
+)
+"""What may be shown of a client: a list of what is harmless, so that a field added later is not shown unasked."""
+
+
+def _document(of: Client) -> dict[str, Json]:
+    """A client as JSON; of its secrets, when they were made."""
+    values = {name: getattr(of, name) for name in _SHOWN}
+    shown = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    made: list[Json] = [{"created_at": secret.created_at} for secret in of.secrets]
+    return shown | {"confidential": not of.is_public, "secrets": made}
+
+
+def _emit_client(of: Client, secret: str | None = None) -> None:
+    lifetimes = [(name.replace("_", " "), _lifetime(getattr(of, name))) for name in LIFETIMES]
+    made = [moment(one.created_at) for one in of.secrets]
+    text = sheet(
+        [
+            ("client_id", of.client_id),
+            ("client_secret", secret or ""),
+            ("name", of.name),
+            ("kind", f"{_kind(of)}, {_state(of)}"),
+            ("sends its secret by", "" if of.is_public else "\n".join(of.auth_methods)),
+            ("secrets made", "\n".join(made)),
+            ("redirect URIs", "\n".join(of.redirect_uris)),
+            ("origins", "\n".join(of.origins) or "none (no browser page may call the broker)"),
+            ("providers", ", ".join(of.providers) or "none (nobody can log in; see `client update --provider`)"),
+            ("scope", " ".join(of.scope)),
+            ("grant types", ", ".join(of.grant_types)),
+            ("resources", "\n".join(of.resources)),
+            ("PKCE", "required" if of.require_pkce else "not required"),
+            ("redirect_uri at token", "required" if of.require_redirect_uri else ""),
+            ("refresh token", "in a cookie only" if of.refresh_cookie else "in the answer's body"),
+            ("ID token", of.id_token_alg),
+            ("access token", of.access_token_format),
+            *lifetimes,
+            ("made", moment(of.created_at)),
+        ]
+    )
+    if secret:
+        text += "\n\nKeep the client_secret now: it is not stored and cannot be shown again."
+    emit(_document(of) | ({"client_secret": secret} if secret else {}), text)
+
+
+def _lifetime(seconds: int | None) -> str:
+    if seconds is None:
+        return "default"
+    return f"{seconds} s" + (f" ({span(seconds)})" if seconds >= 120 else "")

@@ -1,0 +1,261 @@
+"""`broker grant`: the logins, and in plain words why one of them ended.
+
+Must never show what a login is made of: no hash, no sealed value, no state, nonce or challenge.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import click
+
+from broker import clock
+from broker.store.grants import KEEP_AFTER_END, Grant, Link
+from broker_cli.connection import Connection, connect
+from broker_cli.failures import WrongInput, aws_failures
+from broker_cli.options import Group
+from broker_cli.output import Json, ago, confirm, emit, moment, sheet, span, table
+
+grant = Group("grant", help="The logins: why was this user logged out?")
+
+END_REASONS: Mapping[str, str] = {
+    "denied": "Access was refused: by the person, at the provider or on the broker's page, or by the provider.",
+    "login_failed": "The provider did not complete the login: its answer was an error or could not be used.",
+    "code_replay": "The client's authorization code came a second time, so somebody else may know it: all was ended.",
+    "reuse": "A replaced refresh token came again too late, so somebody else may hold a copy: all was ended.",
+    "revoked": "The client revoked it, as it does when a person signs out.",
+    "upstream_revoked": "The provider no longer accepts the broker: the person withdrew access there, or it ran out.",
+    "operator": "An operator revoked it with this command.",
+}
+"""Every end reason the broker writes, as a sentence."""
+
+_STEPS: Mapping[str, tuple[str, str]] = {
+    "pushed": (
+        "The client pushed its request and has not sent the person yet.",
+        "The client never sent the person with the request that it had pushed.",
+    ),
+    "login": ("The person is at the provider.", "The person did not come back from the provider in time."),
+    "exchange": ("The provider's code is being exchanged.", "The exchange of the provider's code was never finished."),
+    "consent": ("The person is being asked for consent.", "The person did not answer the broker's question in time."),
+    "code": ("The client has its code and has not redeemed it yet.", "The client did not redeem its code in time."),
+    "active": ("The person is logged in.", ""),
+}
+"""What each stage means while it lasts, and once its time is over."""
+
+_ID_MAY_LOOK_LIKE_AN_OPTION = {"ignore_unknown_options": True}
+"""One in 64 random ids begins with a hyphen."""
+
+_TOKEN_PREFIXES = ("tbc_", "tbr_", "tba_", "tbs_", "eyJ")
+
+
+@grant.command("show", context_settings=_ID_MAY_LOOK_LIKE_AN_OPTION)
+@click.argument("grant_id", metavar="ID")
+def show(grant_id: str) -> None:
+    """One login: its stage, its times, and why it ended."""
+    broker = connect()
+    found, link = _find(broker, grant_id)
+    with aws_failures():
+        problem = _client_problem(broker, found)
+    emit(
+        _document(found) | {"client_problem": problem, "upstream": _link_document(link) if link else None},
+        _sheet(found, link, problem),
+    )
+
+
+@grant.command("list")
+@click.option("--client", "client_id", required=True, metavar="ID", help="The client whose logins to list.")
+@click.option("--subject", help="Only this person's (the `sub` of their tokens).")
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many, newest first."
+)
+def list_grants(client_id: str, subject: str | None, limit: int) -> None:
+    """The logins of a client that were ever active."""
+    broker = connect()
+    with aws_failures():
+        known = broker.registry.client(client_id) is not None
+        found = sorted(_of_client(broker, client_id, subject), key=lambda one: one.created_at, reverse=True)[:limit]
+    if not known and not found:
+        raise WrongInput(f"There is no client {client_id}; `broker client list` shows all.")
+    rows = [
+        (
+            one.grant_id,
+            one.subject,
+            one.provider,
+            _state(one),
+            ago(one.created_at),
+            ago(_last_refresh(one)),
+            _until(one),
+        )
+        for one in found
+    ]
+    header = ("GRANT ID", "SUBJECT", "PROVIDER", "STATE", "LOGGED IN", "REFRESHED", "ENDS")
+    emit([_document(one) for one in found], table(header, rows, empty="No login found."))
+
+
+@grant.command("revoke", context_settings=_ID_MAY_LOOK_LIKE_AN_OPTION)
+@click.argument("grant_id", metavar="ID")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def revoke(grant_id: str, yes: bool) -> None:
+    """End a login at once. The provider's own token only expires: without the client nobody can open it."""
+    broker = connect()
+    found, _ = _find(broker, grant_id)
+    confirm(f"End the login {grant_id} of {found.subject or 'a person unknown yet'} at {found.client_id}?", yes=yes)
+    with aws_failures():
+        ended_now = broker.grants.end(grant_id, "operator")
+    after, _ = _find(broker, grant_id)
+    note = "The provider's own token is not revoked: it is sealed with what the client holds, and only expires."
+    word = "Ended" if ended_now else f"It had ended already ({after.end_reason}):"
+    emit(
+        {"grant_id": grant_id, "revoked": ended_now, "end_reason": after.end_reason, "note": note},
+        f"{word} {grant_id}.\n{note}",
+    )
+
+
+def _of_client(broker: Connection, client_id: str, subject: str | None) -> Iterator[Grant]:
+    return (one for one in broker.grants.of_client(client_id) if subject is None or one.subject == subject)
+
+
+def _find(broker: Connection, grant_id: str) -> tuple[Grant, Link | None]:
+    if grant_id.startswith(_TOKEN_PREFIXES):
+        raise WrongInput(
+            "That is a token, not a grant id, and it does not belong on a command line; see `broker grant list`."
+        )
+    with aws_failures():
+        found, link = broker.grants.read(grant_id)
+    if found is None:
+        kept = span(KEEP_AFTER_END)
+        raise WrongInput(f"There is no login {grant_id}; one that ended is kept until {kept} after its last token.")
+    return found, link
+
+
+def _client_problem(broker: Connection, of: Grant) -> str | None:
+    """Why no token of the login works although the login stands."""
+    client, provider = broker.registry.client(of.client_id), broker.registry.provider(of.provider)
+    if client is None:
+        return f"Its client {of.client_id} has been removed, so none of its tokens works."
+    if client.disabled:
+        return f"Its client {of.client_id} is disabled, so none of its tokens works."
+    if of.provider and (provider is None or provider.disabled):
+        gone = "disabled" if provider else "no longer registered"
+        return f"Its provider {of.provider} is {gone}, so nothing can be refreshed there."
+    return None
+
+
+def _expired(of: Grant) -> str | None:
+    """Which expiry has passed: "idle", "absolute", "step" (before a token was issued), or None."""
+    now = clock.now()
+    if of.stage == "ended":
+        return None
+    if of.stage == "active" and of.absolute_expires_at <= now:
+        return "absolute"
+    if of.expires_at <= now:
+        return "idle" if of.stage == "active" else "step"
+    return None
+
+
+def _explanation(of: Grant) -> str:
+    """Where the login stands, or why it ended, in plain words."""
+    if of.stage == "ended":
+        return END_REASONS.get(of.end_reason, f"It ended; the reason noted is {of.end_reason or 'none'}.")
+    expired = _expired(of)
+    if expired == "absolute":
+        return (
+            "It reached its absolute end: its longest life, or the end of the provider's access where that is shorter."
+        )
+    if expired == "idle":
+        return "It was not refreshed in time (idle expiry), so its refresh token no longer works."
+    waiting, stopped = _STEPS.get(of.stage, (f"It is at the stage {of.stage}.", f"It stopped at the stage {of.stage}."))
+    return stopped if expired else waiting
+
+
+def _state(of: Grant) -> str:
+    if of.stage == "ended":
+        return f"ended: {of.end_reason}"
+    return "expired" if _expired(of) else of.stage
+
+
+def _last_refresh(of: Grant) -> int:
+    """When it was last refreshed; 0 if never. The first generation is made by the code, not by a refresh."""
+    return of.rotated_at if of.generation > 1 else 0
+
+
+def _ends_at(of: Grant) -> int:
+    """When it ends, or ended, if nothing more happens."""
+    if of.stage == "ended":
+        return of.ended_at
+    return min(of.expires_at, of.absolute_expires_at) if of.stage == "active" else of.expires_at
+
+
+def _until(of: Grant) -> str:
+    return ago(_ends_at(of))
+
+
+def _document(of: Grant) -> dict[str, Json]:
+    """A login as JSON. Times are epoch seconds, null where there is none."""
+    active = of.stage == "active"
+    return {
+        "grant_id": of.grant_id,
+        "client_id": of.client_id,
+        "provider": of.provider,
+        "subject": of.subject or None,
+        "stage": of.stage,
+        "expired": _expired(of),
+        "explanation": _explanation(of),
+        "end_reason": of.end_reason or None,
+        "ended_at": of.ended_at or None,
+        "created_at": of.created_at,
+        "last_refresh_at": _last_refresh(of) or None,
+        "refreshes": max(0, of.generation - 1),
+        "idle_expires_at": of.expires_at if active else None,
+        "absolute_expires_at": of.absolute_expires_at or None,
+        "step_expires_at": of.expires_at if not active and of.stage != "ended" else None,
+        "scope": list(of.scope),
+        "resource": list(of.resource),
+    }
+
+
+def _link_document(link: Link) -> dict[str, Json]:
+    return {
+        "version": link.version,
+        "lease_until": link.lease_until // 1000 or None,
+        "leased": link.lease_until > clock.now_ms(),
+        "cool_until": link.cool_until or None,
+        "cooling_down": link.cool_until > clock.now(),
+    }
+
+
+def _sheet(of: Grant, link: Link | None, problem: str | None) -> str:
+    fields = [
+        ("grant", of.grant_id),
+        ("client", of.client_id),
+        ("provider", of.provider or "not chosen yet"),
+        ("subject", of.subject or "not known yet"),
+        ("stage", _state(of)),
+        ("why", "\n".join(filter(None, (_explanation(of), problem)))),
+        ("scope", " ".join(of.scope)),
+        ("resource", "\n".join(of.resource)),
+        ("began", moment(of.created_at)),
+        ("last refresh", moment(_last_refresh(of)) if of.generation else ""),
+        ("refreshes", str(of.generation - 1) if of.generation else ""),
+        ("ended", moment(of.ended_at) if of.stage == "ended" else ""),
+    ]
+    if of.stage == "active":
+        fields.append(("idle expiry", _passed(of.expires_at)))
+    elif of.stage != "ended":
+        fields.append(("step expiry", _passed(of.expires_at)))
+    if of.absolute_expires_at:
+        fields.append(("absolute expiry", _passed(of.absolute_expires_at)))
+    return sheet([*fields, ("provider's tokens", _link_text(link))])
+
+
+def _passed(epoch: int) -> str:
+    return moment(epoch) + (", passed" if epoch <= clock.now() else "")
+
+
+def _link_text(link: Link | None) -> str:
+    if link is None:
+        return "none are kept"
+    lines = [f"sealed, version {link.version}"]
+    if link.lease_until > clock.now_ms():
+        lines.append("being refreshed at this moment")
+    if link.cool_until > clock.now():
+        lines.append(f"a refresh failed; none is tried before {moment(link.cool_until)}")
+    return "\n".join(lines)

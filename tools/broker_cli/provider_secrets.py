@@ -1,0 +1,63 @@
+"""The providers' client credentials in Secrets Manager, as the operator writes them.
+
+One secret per provider, a JSON object with client_id and client_secret. The client secret goes in and never comes out.
+"""
+
+import json
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from broker_cli.failures import ServiceFailure, aws_failures, error_code
+
+RECOVERY_DAYS = 7
+"""Days in which a removed secret can still be restored: `provider add` under the same name does so."""
+
+
+class ProviderSecrets:
+    """Errors of every method: ServiceFailure."""
+
+    def __init__(self, secretsmanager: Any, prefix: str) -> None:
+        self._secretsmanager = secretsmanager
+        self._prefix = prefix
+
+    def put(self, provider: str, client_id: str, client_secret: str) -> None:
+        """Write the credentials, whether or not there are some already."""
+        name = self._prefix + provider
+        text = json.dumps({"client_id": client_id, "client_secret": client_secret})
+        with aws_failures():
+            try:
+                self._secretsmanager.create_secret(
+                    Name=name, SecretString=text, Description=f"The broker's client credentials at {provider}."
+                )
+            except ClientError as error:
+                # InvalidRequest is the answer for a secret that waits for its deletion.
+                if error_code(error) not in ("ResourceExistsException", "InvalidRequestException"):
+                    raise
+                self._secretsmanager.restore_secret(SecretId=name)
+                self._secretsmanager.put_secret_value(SecretId=name, SecretString=text)
+
+    def client_id(self, provider: str) -> str | None:
+        """The broker's client id at the provider; None when no credentials are there."""
+        with aws_failures():
+            try:
+                answer = self._secretsmanager.get_secret_value(SecretId=self._prefix + provider)
+            except ClientError as error:
+                if error_code(error) in ("ResourceNotFoundException", "InvalidRequestException"):
+                    return None
+                raise
+        try:
+            return str(json.loads(answer["SecretString"])["client_id"])
+        except (KeyError, TypeError, ValueError):
+            raise ServiceFailure(
+                f"The secret of {provider} is not in the broker's form; write it anew with `provider set-secret`."
+            ) from None
+
+    def remove(self, provider: str) -> None:
+        """Let the credentials be deleted after RECOVERY_DAYS. Nothing happens when there are none."""
+        with aws_failures():
+            try:
+                self._secretsmanager.delete_secret(SecretId=self._prefix + provider, RecoveryWindowInDays=RECOVERY_DAYS)
+            except ClientError as error:
+                if error_code(error) not in ("ResourceNotFoundException", "InvalidRequestException"):
+                    raise

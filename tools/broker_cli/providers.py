@@ -1,0 +1,487 @@
+"""`broker provider`: the services that people log in at, each a file of the catalogue or of the operator's own.
+
+A client secret is read from standard input and goes to Secrets Manager. It must never be shown, logged or be part of a
+command line.
+"""
+
+import json
+import sys
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, time
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from broker import clock
+from broker.store.registry import AlreadyExists, NotFound, ProviderEntry
+from broker.upstream import catalogue
+from broker.upstream.schema import Provider, ProviderFileError, merge_overrides, parse_provider
+from broker_cli.connection import Connection, connect
+from broker_cli.failures import WrongInput, aws_failures
+from broker_cli.options import Group
+from broker_cli.output import Json, ago, confirm, emit, moment, sheet, table
+
+Decorated = TypeVar("Decorated", bound=Callable[..., None])
+
+provider = Group("provider", help="The services that people log in at.")
+
+MAX_SECRET = 4096
+_NOTICED = " Running functions notice within a minute."
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """`name=value` of the command line."""
+
+    name: str
+    value: str
+
+
+class _PairType(click.ParamType[_Pair]):
+    name = "name=value"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> _Pair:
+        if isinstance(value, _Pair):
+            return value
+        name, equals, text = str(value).partition("=")
+        if not equals or not name:
+            return self.fail(f"{str(value)!r} is not of the form name=value", param, ctx)
+        return _Pair(name.strip(), text)
+
+
+def _dialect_options(command: Decorated) -> Decorated:
+    pair = _PairType()
+    variables = click.option(
+        "--var", "variables", multiple=True, type=pair, metavar="NAME=VALUE", help="A variable of the file; repeatable."
+    )
+    fields = click.option(
+        "--set",
+        "fields",
+        multiple=True,
+        type=pair,
+        metavar="FIELD=VALUE",
+        help="A field of the file to change, like authorize.url=https://...; TOML or plain text; repeatable.",
+    )
+    return fields(variables(command))
+
+
+_SECRET = click.option(
+    "--client-secret-stdin", "from_stdin", is_flag=True, help="Read the client secret from standard input."
+)
+
+
+@provider.command("add")
+@click.argument("name")
+@click.option("--from", "source", metavar="CATALOGUE_NAME", help="The catalogue's file to start from (default: NAME).")
+@click.option("--file", "path", type=click.Path(path_type=Path), metavar="F.toml", help="A file of your own instead.")
+@click.option("--client-id", required=True, metavar="X", help="The broker's client id at the provider.")
+@_SECRET
+@_dialect_options
+def add(
+    name: str,
+    source: str | None,
+    path: Path | None,
+    client_id: str,
+    from_stdin: bool,
+    fields: tuple[_Pair, ...],
+    variables: tuple[_Pair, ...],
+) -> None:
+    """Register a provider, and say which redirect URI to register there."""
+    broker = connect()
+    entry = replace(
+        _base(name, source, path),
+        overrides={field.name: _toml(field.value) for field in fields},
+        variables={variable.name: variable.value for variable in variables},
+        created_at=clock.now(),
+    )
+    dialect = _usable(broker, entry)
+    with aws_failures():
+        if broker.registry.provider(name) is not None:
+            raise _taken(name)
+    secret = _read_secret(name) if from_stdin else _no_secret(dialect)
+    # The credentials first, so that no login meets a provider without them.
+    broker.provider_secrets.put(name, client_id, secret)
+    with aws_failures():
+        try:
+            broker.registry.add_provider(entry)
+        except AlreadyExists:
+            raise _taken(name) from None
+    _emit_provider(broker, entry, client_id, advice=True)
+
+
+@provider.command("list")
+def list_providers() -> None:
+    """All registered providers."""
+    broker = connect()
+    with aws_failures():
+        found = sorted(broker.registry.providers(), key=lambda entry: entry.name)
+    rows = [
+        (entry.name, _origin(entry), _authorize_url(broker, entry), _state(broker, entry), ago(entry.created_at))
+        for entry in found
+    ]
+    header = ("NAME", "FROM", "AUTHORIZE URL", "STATE", "MADE")
+    emit(
+        [_document(broker, entry) for entry in found],
+        table(header, rows, empty="No provider is registered; `broker provider add` registers one."),
+    )
+
+
+@provider.command("show")
+@click.argument("name")
+def show(name: str) -> None:
+    """One provider and its dialect, without the secret."""
+    broker = connect()
+    entry = _find(broker, name)
+    _emit_provider(broker, entry, broker.provider_secrets.client_id(name))
+
+
+@provider.command("set-secret")
+@click.argument("name")
+@_SECRET
+@click.option("--client-id", metavar="X", help="The client id, if it changes too.")
+def set_secret(name: str, from_stdin: bool, client_id: str | None) -> None:
+    """Replace the broker's client secret at a provider."""
+    broker = connect()
+    _find(broker, name)
+    if not from_stdin:
+        raise _secret_missing()
+    known = client_id or broker.provider_secrets.client_id(name)
+    if known is None:
+        raise WrongInput(f"No client id is kept for {name}; give it with --client-id.")
+    broker.provider_secrets.put(name, known, _read_secret(name))
+    emit(
+        {"name": name, "client_id": known, "secret_set": True},
+        f"The client secret of {name} (client id {known}) is set. Running functions use it within five minutes.",
+    )
+
+
+@provider.command("update")
+@click.argument("name")
+@_dialect_options
+@click.option(
+    "--unset", multiple=True, metavar="FIELD", help="A field set earlier, to be as in the file again; repeatable."
+)
+def update(name: str, fields: tuple[_Pair, ...], variables: tuple[_Pair, ...], unset: tuple[str, ...]) -> None:
+    """Change fields and variables of a provider."""
+    broker = connect()
+    before = _find(broker, name)
+    if not (fields or variables or unset):
+        raise WrongInput("Nothing was given to change; give --set, --unset or --var.")
+    for field in unset:
+        if field not in before.overrides:
+            has = ", ".join(sorted(before.overrides)) or "no field"
+            raise WrongInput(f"--unset: {field} is not set on {name}; it has {has} set.")
+    kept = {field: value for field, value in before.overrides.items() if field not in unset}
+    entry = replace(
+        before,
+        overrides=kept | {field.name: _toml(field.value) for field in fields},
+        variables={**before.variables, **{variable.name: variable.value for variable in variables}},
+    )
+    _usable(broker, entry)
+    _store(broker, entry)
+    _emit_provider(broker, entry, broker.provider_secrets.client_id(name))
+
+
+@provider.command("disable")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def disable(name: str, yes: bool) -> None:
+    """Let nobody log in or refresh at a provider, until `enable`."""
+    broker = connect()
+    entry = _find(broker, name)
+    confirm(f"Disable {name}? {_users(broker, name)}", yes=yes)
+    _set_disabled(broker, entry, disabled=True)
+
+
+@provider.command("enable")
+@click.argument("name")
+def enable(name: str) -> None:
+    """Let a disabled provider work again."""
+    broker = connect()
+    _set_disabled(broker, _find(broker, name), disabled=False)
+
+
+@provider.command("remove")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove(name: str, yes: bool) -> None:
+    """Remove a provider and its credentials."""
+    broker = connect()
+    _find(broker, name)
+    confirm(f"Remove {name} and its credentials? {_users(broker, name)}", yes=yes)
+    with aws_failures():
+        try:
+            broker.registry.remove_provider(name)
+        except NotFound:
+            raise _unknown(name) from None
+    broker.provider_secrets.remove(name)
+    emit({"name": name, "removed": True}, f"Removed {name}.{_NOTICED}")
+
+
+@provider.command("catalogue")
+def show_catalogue() -> None:
+    """The provider files that come with the broker."""
+    documents = {name: catalogue.document(name) for name in catalogue.names()}
+    shown = [
+        (name, _text(document, "authorize", "url") or _text(document, "issuer"), _variables(document))
+        for name, document in documents.items()
+    ]
+    rows = [(name, url, ", ".join(f"--var {variable}=..." for variable in variables)) for name, url, variables in shown]
+    emit(
+        [{"name": name, "authorize_url": url, "variables": list(variables)} for name, url, variables in shown],
+        table(("NAME", "AUTHORIZE URL OR ISSUER", "NEEDS"), rows, empty="The catalogue is empty."),
+    )
+
+
+# -- what a provider is made of ------------------------------------------------------------------------------------
+
+
+def _base(name: str, source: str | None, path: Path | None) -> ProviderEntry:
+    """The entry with its file. Errors: WrongInput."""
+    if path is not None:
+        if source is not None:
+            raise WrongInput("--from and --file exclude each other; give one of them.")
+        return ProviderEntry(name, document=_read_file(path))
+    wanted = source or name
+    if wanted not in catalogue.names():
+        listed = ", ".join(catalogue.names())
+        raise WrongInput(
+            f"The catalogue has no {wanted}; name one of {listed} with --from, or give your own file with --file."
+        )
+    return ProviderEntry(name, catalogue=wanted)
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+        json.dumps(document)  # the Registry keeps it as JSON, which has no dates
+    except OSError as error:
+        raise WrongInput(f"--file: {path} cannot be read ({error.strerror}).") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise WrongInput(f"--file: {path} is not TOML ({error}).") from None
+    except TypeError:
+        raise WrongInput(f"--file: {path} has a date, which no field takes; put it into quotes.") from None
+    return document
+
+
+def _toml(text: str) -> Any:
+    """`text` as a TOML value when it is one, else as it stands: `authorize.pkce=off` needs no quotes.
+
+    Dates stay text: no field takes one, but `api.headers.Notion-Version=2022-06-28` is meant as text.
+    """
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    value = parsed["value"]
+    return text if len(parsed) > 1 or isinstance(value, date | time) else value
+
+
+def _parsed(broker: Connection, entry: ProviderEntry) -> Provider:
+    """The dialect in force, read as the functions read it. Errors: ProviderFileError, KeyError."""
+    base = entry.document if entry.document is not None else catalogue.document(entry.catalogue or entry.name)
+    return parse_provider(
+        entry.name,
+        merge_overrides(base, entry.overrides),
+        source=_origin(entry),
+        variables=entry.variables,
+        local=broker.settings.local,
+    )
+
+
+def _usable(broker: Connection, entry: ProviderEntry) -> Provider:
+    """Errors: WrongInput with the file's fault, or why this broker cannot run the provider."""
+    try:
+        dialect = _parsed(broker, entry)
+    except ProviderFileError as error:
+        # For a variable the option is the cure; the message itself speaks of the file.
+        needs_value = error.rule.startswith("needs a value")
+        cure = f"; give it with --var {error.field.removeprefix('vars.')}=VALUE" if needs_value else ""
+        raise WrongInput(f"{error}{cure}") from None
+    problem = dialect.usable_problem()
+    if problem:
+        raise WrongInput(problem)
+    return dialect
+
+
+def _problem(broker: Connection, entry: ProviderEntry) -> str | None:
+    try:
+        return _parsed(broker, entry).usable_problem()
+    except ProviderFileError as error:
+        return str(error)
+    except KeyError:
+        return f"the catalogue has no {entry.catalogue} any more"
+
+
+def _read_secret(name: str) -> str:
+    """One line from standard input, without an echo when it is a terminal. Errors: WrongInput."""
+    if sys.stdin.isatty():
+        text = str(click.prompt(f"Client secret of {name}", hide_input=True, err=True))
+    else:
+        try:
+            text = sys.stdin.read(MAX_SECRET + 2)
+        except UnicodeDecodeError:
+            raise WrongInput("The client secret on standard input is not text; give it as one line of UTF-8.") from None
+    secret = text.removesuffix("\n").removesuffix("\r")
+    if not secret or len(secret) > MAX_SECRET or not secret.isprintable():
+        raise WrongInput(f"Standard input must hold the client secret as one line of 1 to {MAX_SECRET} characters.")
+    return secret
+
+
+def _no_secret(dialect: Provider) -> str:
+    if any(call.auth != "none" for call in (dialect.token, dialect.refresh)):
+        raise _secret_missing()
+    return ""
+
+
+def _secret_missing() -> WrongInput:
+    return WrongInput("The client secret is missing; give --client-secret-stdin and the secret on standard input.")
+
+
+# -- the Registry --------------------------------------------------------------------------------------------------
+
+
+def _find(broker: Connection, name: str) -> ProviderEntry:
+    with aws_failures():
+        found = broker.registry.provider(name)
+    if found is None:
+        raise _unknown(name)
+    return found
+
+
+def _unknown(name: str) -> WrongInput:
+    return WrongInput(f"There is no provider {name}; `broker provider list` shows all.")
+
+
+def _taken(name: str) -> WrongInput:
+    return WrongInput(
+        f"There is a provider {name} already; change it with `broker provider update`, or choose another name."
+    )
+
+
+def _store(broker: Connection, entry: ProviderEntry) -> None:
+    with aws_failures():
+        try:
+            broker.registry.update_provider(entry)
+        except NotFound:
+            raise _unknown(entry.name) from None
+
+
+def _set_disabled(broker: Connection, entry: ProviderEntry, *, disabled: bool) -> None:
+    _store(broker, replace(entry, disabled=disabled))
+    word = "Disabled" if disabled else "Enabled"
+    emit({"name": entry.name, "disabled": disabled}, f"{word} {entry.name}.{_NOTICED}")
+
+
+def _users(broker: Connection, name: str) -> str:
+    with aws_failures():
+        users = sorted(client.name for client in broker.registry.clients() if name in client.providers)
+    return f"It is used by {', '.join(users)}." if users else "No client uses it."
+
+
+# -- what is shown -------------------------------------------------------------------------------------------------
+
+
+def _origin(entry: ProviderEntry) -> str:
+    return f"{entry.catalogue}.toml" if entry.document is None else "own file"
+
+
+def _state(broker: Connection, entry: ProviderEntry) -> str:
+    if entry.disabled:
+        return "disabled"
+    return "unusable" if _problem(broker, entry) else "enabled"
+
+
+def _authorize_url(broker: Connection, entry: ProviderEntry) -> str:
+    try:
+        return _filled(_parsed(broker, entry).authorize.url, entry.variables)
+    except (ProviderFileError, KeyError):
+        return "-"
+
+
+def _filled(url: str, variables: Mapping[str, str]) -> str:
+    for name, value in variables.items():
+        url = url.replace(f"{{{name}}}", value)
+    return url
+
+
+def _redirect_uri(broker: Connection, name: str) -> str:
+    return f"{broker.settings.issuer}/callback/{name}"
+
+
+def _document(broker: Connection, entry: ProviderEntry) -> dict[str, Json]:
+    """A provider as JSON. `dialect` is null, and `problem` says why, when its file cannot be used."""
+    try:
+        dialect: Json = dict(_dialect(_parsed(broker, entry), entry.variables))
+    except (ProviderFileError, KeyError):
+        dialect = None
+    return {
+        "name": entry.name,
+        "from": _origin(entry),
+        "disabled": entry.disabled,
+        "created_at": entry.created_at,
+        "redirect_uri": _redirect_uri(broker, entry.name),
+        "overrides": dict(entry.overrides),
+        "variables": dict(entry.variables),
+        "dialect": dialect,
+        "problem": _problem(broker, entry),
+    }
+
+
+def _dialect(dialect: Provider, variables: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """The dialect in short: what an operator compares with the provider's own documentation."""
+    authorize, token, refresh = dialect.authorize, dialect.token, dialect.refresh
+    yield "authorize", _filled(authorize.url, variables)
+    yield "scope", authorize.scope_separator.join(authorize.scope)
+    yield "pkce", authorize.pkce
+    yield "state", authorize.state
+    yield "token", f"{token.method} {_filled(token.url, variables)}"
+    yield "client_authentication", token.auth
+    yield (
+        "refresh",
+        f"{refresh.method} {_filled(refresh.url, variables)} by {refresh.using}, where the provider gives one",
+    )
+    userinfo, revoke = dialect.userinfo, dialect.revoke
+    yield "userinfo", f"{userinfo.method} {_filled(userinfo.url, variables)}" if userinfo else ""
+    yield "subject", ", ".join(userinfo.claims.get("sub", ())) if userinfo else ""
+    yield "revoke", f"{revoke.method} {_filled(revoke.url, variables)}" if revoke else ""
+
+
+def _emit_provider(broker: Connection, entry: ProviderEntry, client_id: str | None, *, advice: bool = False) -> None:
+    try:
+        dialect = list(_dialect(_parsed(broker, entry), entry.variables))
+    except (ProviderFileError, KeyError):
+        dialect = []
+    state = "disabled" if entry.disabled else "enabled"
+    text = sheet(
+        [
+            ("name", entry.name),
+            ("from", _origin(entry)),
+            ("state", state),
+            ("problem", _problem(broker, entry) or ""),
+            ("client id", client_id or "none is kept (see `provider set-secret`)"),
+            ("redirect URI", _redirect_uri(broker, entry.name)),
+            *((field.replace("_", " "), value) for field, value in dialect),
+            ("set here", "\n".join(f"{name} = {json.dumps(value)}" for name, value in sorted(entry.overrides.items()))),
+            ("variables", "\n".join(f"{name} = {value}" for name, value in sorted(entry.variables.items()))),
+            ("made", moment(entry.created_at)),
+        ]
+    )
+    if advice:
+        text += f"\n\nRegister this redirect URI at the provider: {_redirect_uri(broker, entry.name)}"
+    emit(_document(broker, entry) | {"client_id": client_id}, text)
+
+
+def _text(document: Mapping[str, object], *path: str) -> str:
+    here: object = document
+    for step in path:
+        here = here.get(step) if isinstance(here, Mapping) else None
+    return here if isinstance(here, str) else ""
+
+
+def _variables(document: Mapping[str, object]) -> tuple[str, ...]:
+    declared = document.get("vars")
+    return tuple(declared) if isinstance(declared, Mapping) else ()
