@@ -1,0 +1,40 @@
+"""Prints template.yaml as SAM transforms it, for cfn-lint. Runs in the SAM CLI's virtual environment, without AWS."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from samcli.yamlhelper import yaml_parse  # type: ignore[import-not-found]
+from samtranslator.translator.transform import transform  # type: ignore[import-not-found]
+
+_MANAGED_POLICIES = {
+    "AWSLambdaBasicExecutionRole": "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole",
+    "AWSXRayDaemonWriteAccess": "arn:aws:iam::aws:policy/AWSXRayDaemonWriteAccess",
+}
+
+
+class ManagedPolicies:
+    """The few managed policies that SAM adds by itself; without this it would ask IAM for the list."""
+
+    def load(self) -> dict[str, str]:
+        """Name -> ARN."""
+        return _MANAGED_POLICIES
+
+
+def transformed(path: Path) -> dict[str, Any]:
+    """The CloudFormation template that SAM makes of `path`, with stand-ins for the artefacts that `sam build` makes."""
+    template: dict[str, Any] = yaml_parse(path.read_text("utf-8"))
+    template["Globals"]["Function"].pop("CodeUri")
+    for resource in template["Resources"].values():
+        location = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
+        if resource["Type"] in location:
+            resource["Properties"][location[resource["Type"]]] = "s3://bucket/artefact"
+    result: dict[str, Any] = transform(template, {}, ManagedPolicies())
+    return result
+
+
+if __name__ == "__main__":
+    print(json.dumps(transformed(Path(sys.argv[1])), indent=2))  # noqa: T201 - its output is its purpose

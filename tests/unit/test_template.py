@@ -1,0 +1,350 @@
+"""What template.yaml promises: routes, tables, least privilege, and that the sandbox is off by default."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+from broker_local import aws
+from broker_local.api_gateway import match_route
+from broker_local.privileges import allowed, enforced, required, running
+from broker_local.server import PROJECT, local_environment
+from broker_local.template import Function, Permission, Template, TemplateError
+
+ROUTES = {
+    "ANY /authorize",
+    "ANY /callback/{provider}",
+    "ANY /consent",
+    "ANY /par",
+    "ANY /assets/form-post.js",
+    "ANY /token",
+    "ANY /refresh",
+    "ANY /userinfo",
+    "ANY /revoke",
+    "ANY /.well-known/oauth-authorization-server",
+    "ANY /.well-known/openid-configuration",
+    "ANY /.well-known/jwks.json",
+}
+API_TIMEOUT = 30
+SANDBOX = {"EnableSandbox": "true", "SandboxClientSecret": "x" * 16}
+
+
+def deployed(**parameters: str) -> Template:
+    """The template as it is deployed with these parameters."""
+    return Template.load(PROJECT / "template.yaml", stack="example", overrides=parameters)
+
+
+def document() -> dict[str, Any]:
+    """The template's own text, with every intrinsic function left as it is."""
+    loaded: dict[str, Any] = deployed()._document  # type: ignore[assignment]
+    return loaded
+
+
+def resources(kind: str) -> dict[str, dict[str, Any]]:
+    """The template's resources of one type, by logical id."""
+    return {name: value for name, value in document()["Resources"].items() if value["Type"] == kind}
+
+
+def function_of(template: Template, name: str) -> Function:
+    """One function by its logical id."""
+    return next(function for function in template.functions() if function.name == name)
+
+
+def test_the_sandbox_is_off_by_default() -> None:
+    """Anybody can log in at the sandbox, so a stack has it only when it was asked for."""
+    plain = deployed()
+    assert {route.key for function in plain.functions() for route in function.routes} == ROUTES
+    assert [table.name for table in plain.tables()] == ["example-RegistryTable", "example-GrantsTable"]
+
+    with_sandbox = deployed(**SANDBOX)
+    assert {route.key for route in function_of(with_sandbox, "SandboxFunction").routes} == {"ANY /sandbox/{proxy+}"}
+    assert [table.name for table in with_sandbox.tables()][2:] == ["example-SandboxTable"]
+
+
+def test_the_sandbox_needs_a_secret() -> None:
+    """A sandbox with an empty client secret would take any broker for its own."""
+    rule = document()["Rules"]["SandboxNeedsSecret"]
+    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "EnableSandbox"}, "true"]}
+    assert rule["Assertions"][0]["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "SandboxClientSecret"}, ""]}]}
+    assert document()["Parameters"]["SandboxClientSecret"]["NoEcho"] is True
+
+
+@pytest.mark.parametrize(
+    ("issuer", "accepted"),
+    [
+        ("", True),
+        ("https://login.example.com", True),
+        ("https://login.example.com/tenant", True),
+        ("https://login.example.com/", False),
+        ("http://login.example.com", False),
+        ("https://login.example.com?x=1", False),
+        ("https://login.example.com#x", False),
+        ("login.example.com", False),
+    ],
+)
+def test_issuer_parameter(issuer: str, accepted: bool) -> None:
+    """RFC 8414 section 2: https, no query, no fragment. Our own rule: no trailing slash."""
+    pattern = document()["Parameters"]["Issuer"]["AllowedPattern"]
+    assert (re.fullmatch(pattern, issuer) is not None) is accepted
+
+
+def test_every_function_has_its_folder_handler_log_group_and_time() -> None:
+    """A function that outlives the API's 30 seconds would answer nobody."""
+    for function in deployed(**SANDBOX).functions():
+        assert (PROJECT / "functions" / function.folder / f"{function.module}.py").is_file(), function.name
+        assert (function.module, function.entry) == ("app", "handler")
+        assert 1 <= function.timeout < API_TIMEOUT
+        resource = document()["Resources"][function.name]
+        group = resource["Properties"]["LoggingConfig"]["LogGroup"]["Ref"]
+        log_group = document()["Resources"][group]
+        assert log_group["Type"] == "AWS::Logs::LogGroup"
+        assert log_group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+        assert log_group.get("Condition") == resource.get("Condition")
+
+
+def test_no_function_depends_on_the_api() -> None:
+    """The API depends on the functions; CloudFormation refuses a circle."""
+    apis = set(resources("AWS::Serverless::HttpApi"))
+    texts = [json.dumps(document()["Globals"])]
+    texts += [
+        json.dumps({name: value for name, value in function["Properties"].items() if name != "Events"})
+        for function in resources("AWS::Serverless::Function").values()
+    ]
+    assert apis
+    assert not [text for text in texts for api in apis if f'"{api}"' in text or f"${{{api}" in text]
+
+
+def test_environment_of_a_function() -> None:
+    """Names that the code reads; local mode can only be switched on by the local server."""
+    environment = function_of(deployed(), "TokenFunction").environment
+    assert dict(environment) == {
+        "BROKER_ISSUER": "",
+        "BROKER_REGISTRY_TABLE": "example-RegistryTable",
+        "BROKER_GRANTS_TABLE": "example-GrantsTable",
+        "BROKER_KEYS_SECRET": "example/keys",
+        "BROKER_PROVIDER_SECRET_PREFIX": "example/provider/",
+        "BROKER_LOCAL": "",
+        "POWERTOOLS_SERVICE_NAME": "token-broker",
+        "POWERTOOLS_LOG_LEVEL": "INFO",
+    }
+    sandbox = function_of(deployed(**SANDBOX, Issuer="https://login.example.com"), "SandboxFunction").environment
+    assert sandbox["SANDBOX_TABLE"] == "example-SandboxTable"
+    assert sandbox["SANDBOX_BASE"] == "https://login.example.com"
+    assert sandbox["SANDBOX_CLIENT_SECRET"] == "x" * 16
+
+
+def test_local_environment() -> None:
+    """What `make run` on a port gives its functions, for other processes that want the same tables."""
+    environment = local_environment(3000)
+    assert environment["BROKER_LOCAL"] == "1"
+    assert environment["BROKER_ISSUER"] == "http://localhost:3000"
+    assert environment["AWS_ENDPOINT_URL"] == "http://127.0.0.1:3001"
+    assert environment["BROKER_REGISTRY_TABLE"] == "local-RegistryTable"
+
+
+def statements() -> list[tuple[str, dict[str, Any]]]:
+    """Every policy statement with the function that has it."""
+    return [
+        (name, statement)
+        for name, function in resources("AWS::Serverless::Function").items()
+        for policy in function["Properties"]["Policies"]
+        for statement in policy["Statement"]
+    ]
+
+
+def test_least_privilege() -> None:
+    """Exact actions on one resource each; a `*` ends the providers' secrets and stands nowhere else."""
+    assert {name for name, _ in statements()} == set(resources("AWS::Serverless::Function"))
+    for name, statement in statements():
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        assert statement["Effect"] == "Allow"
+        assert all(re.fullmatch(r"(dynamodb|secretsmanager):[A-Za-z]+", action) for action in actions), name
+        assert actions == sorted(actions)
+        resource = statement["Resource"]
+        if statement["Sid"] == "ReadProviderSecrets":
+            assert resource["Fn::Sub"].endswith(":secret:${AWS::StackName}/provider/*")
+            assert resource["Fn::Sub"].count("*") == 1
+        else:
+            assert "*" not in json.dumps(resource), name
+            assert set(resource) <= {"Ref", "Fn::GetAtt"}
+
+
+def test_the_registry_is_read_only_and_the_sandbox_apart() -> None:
+    """No function can write a client, and the sandbox touches nothing of the broker's."""
+    for name, statement in statements():
+        text = json.dumps(statement)
+        if "RegistryTable" in text:
+            assert statement["Action"] == "dynamodb:GetItem", name
+        assert ("SandboxTable" in text) is (name == "SandboxFunction")
+    layers = document()["Resources"]["SandboxFunction"]["Properties"]["Layers"]
+    assert {"Ref": "BrokerLayer"} not in layers
+
+
+def test_who_has_no_provider_secrets() -> None:
+    """Publishing keys and keeping a pushed request need no provider; all else may have to talk to one."""
+    holders = {name for name, statement in statements() if statement["Sid"] == "ReadProviderSecrets"}
+    everything = set(resources("AWS::Serverless::Function"))
+    assert everything - holders == {"MetadataFunction", "ParFunction", "SandboxFunction"}
+
+
+def test_tables() -> None:
+    """On demand, deleted by time, and with the index that lists a client's logins."""
+    registry, grants, sandbox = deployed(**SANDBOX).tables()
+    assert registry.definition["KeySchema"] == [{"AttributeName": "pk", "KeyType": "HASH"}]
+    assert registry.ttl_attribute is None
+    assert grants.definition["KeySchema"] == [
+        {"AttributeName": "pk", "KeyType": "HASH"},
+        {"AttributeName": "sk", "KeyType": "RANGE"},
+    ]
+    assert grants.definition["GlobalSecondaryIndexes"] == [
+        {
+            "IndexName": "by-client",
+            "KeySchema": [
+                {"AttributeName": "client_shard", "KeyType": "HASH"},
+                {"AttributeName": "created_at", "KeyType": "RANGE"},
+            ],
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        }
+    ]
+    assert grants.ttl_attribute == sandbox.ttl_attribute == "delete_at"
+    assert {table.definition["BillingMode"] for table in (registry, grants, sandbox)} == {"PAY_PER_REQUEST"}
+
+
+def test_the_keys_secret_has_no_value_in_the_template() -> None:
+    """A value in the template would be readable by everyone who may read the stack."""
+    (secret,) = resources("AWS::SecretsManager::Secret").values()
+    assert not {"SecretString", "GenerateSecretString"} & set(secret["Properties"])
+
+
+def test_outputs_that_the_operators_command_reads() -> None:
+    """The names are its interface."""
+    assert set(document()["Outputs"]) == {
+        "StackName",
+        "ApiUrl",
+        "Issuer",
+        "RegistryTable",
+        "GrantsTable",
+        "KeysSecret",
+        "ProviderSecretPrefix",
+    }
+    assert document()["Outputs"]["Issuer"]["Value"]["Fn::If"][:2] == ["HasIssuer", {"Ref": "Issuer"}]
+
+
+def test_every_function_has_a_sample_event() -> None:
+    """`sam local invoke TokenFunction -e events/token.json`: an event that the function's own routes let through."""
+    functions = deployed(**SANDBOX).functions()
+    assert {path.stem for path in (PROJECT / "events").glob("*.json")} == {function.folder for function in functions}
+    for function in functions:
+        event = json.loads((PROJECT / "events" / f"{function.folder}.json").read_text("utf-8"))
+        match = match_route(function.routes, event["requestContext"]["http"]["method"], event["rawPath"])
+        assert match is not None
+        assert event["routeKey"] == match.route.key
+        assert event.get("pathParameters", {}) == match.parameters
+        assert event["version"] == "2.0"
+
+
+# ---------------------------------------------------------------- the reader itself
+
+
+def template(text: str, **parameters: str) -> Template:
+    """A small template from its YAML."""
+    return Template(yaml.safe_load(text), stack="s", overrides=parameters)
+
+
+def test_a_reference_to_nothing_is_refused() -> None:
+    """A typing mistake must not become an empty table name."""
+    with pytest.raises(TemplateError, match="refers to Tabel"):
+        template("Resources: {}").resolve({"Ref": "Tabel"})
+
+
+def test_a_resource_behind_a_false_condition_cannot_be_referred_to() -> None:
+    """CloudFormation would refuse the deployment too."""
+    text = """
+    Parameters: {Wanted: {Type: String, Default: "no"}}
+    Conditions: {IsOn: {"Fn::Equals": [{Ref: Wanted}, "yes"]}}
+    Resources: {Table: {Type: "AWS::DynamoDB::Table", Condition: IsOn}}
+    """
+    with pytest.raises(TemplateError, match="refers to Table"):
+        template(text).resolve({"Ref": "Table"})
+    assert template(text, Wanted="yes").resolve({"Ref": "Table"}) == "s-Table"
+
+
+def test_intrinsic_functions() -> None:
+    """The ones that the template uses, and a clear word about any other."""
+    text = """
+    Parameters: {Stage: {Type: String, Default: dev}}
+    Conditions: {IsDev: {"Fn::Equals": [{Ref: Stage}, dev]}, Both: {"Fn::And": [{Condition: IsDev}, {Condition: IsDev}]}}
+    """
+    small = template(text)
+    assert small.resolve({"Fn::Sub": "${AWS::StackName}-${Stage}-${!Literal}"}) == "s-dev-${Literal}"
+    assert small.resolve({"a": {"Fn::If": ["IsDev", 1, 2]}, "b": {"Fn::If": ["Both", {"Ref": "AWS::NoValue"}, 2]}}) == {
+        "a": 1
+    }
+    assert small.resolve({"Fn::Join": ["-", ["x", {"Ref": "Stage"}]]}) == "x-dev"
+    with pytest.raises(TemplateError, match="Fn::Cidr has no local meaning"):
+        small.resolve({"Fn::Cidr": []})
+
+
+def test_parameters_that_do_not_exist_or_have_no_value_are_refused(tmp_path: Path) -> None:
+    """Both are mistakes in the template or in the local server."""
+    with pytest.raises(TemplateError, match="no parameter Typo"):
+        template("Resources: {}", Typo="x")
+    with pytest.raises(TemplateError, match="Secret has neither"):
+        template("Parameters: {Secret: {Type: String}}")
+    with pytest.raises(TemplateError, match="cannot read"):
+        Template.load(tmp_path / "template.yaml", stack="s", overrides={})
+
+
+# ---------------------------------------------------------------- the local server's imitation of IAM
+
+
+def test_what_a_call_needs() -> None:
+    """A transaction needs what its parts need, a query of an index the index."""
+    parts = [{"Update": {"TableName": "t"}}, {"Put": {"TableName": "u"}}, {"ConditionCheck": {"TableName": "t"}}]
+    assert list(required("dynamodb", "TransactWriteItems", {"TransactItems": parts})) == [
+        Permission("dynamodb:UpdateItem", "t"),
+        Permission("dynamodb:PutItem", "u"),
+        Permission("dynamodb:ConditionCheckItem", "t"),
+    ]
+    assert list(required("dynamodb", "Query", {"TableName": "t", "IndexName": "i"})) == [
+        Permission("dynamodb:Query", "t/index/i")
+    ]
+    assert list(required("secretsmanager", "GetSecretValue", {"SecretId": "s"})) == [
+        Permission("secretsmanager:GetSecretValue", "s")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("function", "action", "resource", "expected"),
+    [
+        ("TokenFunction", "dynamodb:UpdateItem", "example-GrantsTable", True),
+        ("TokenFunction", "dynamodb:Query", "example-GrantsTable/index/by-client", False),
+        ("TokenFunction", "dynamodb:Scan", "example-GrantsTable", False),
+        ("TokenFunction", "dynamodb:PutItem", "example-RegistryTable", False),
+        ("TokenFunction", "secretsmanager:GetSecretValue", "example/provider/redbooth", True),
+        ("TokenFunction", "secretsmanager:GetSecretValue", "another/provider/redbooth", False),
+        ("MetadataFunction", "secretsmanager:GetSecretValue", "example/keys", True),
+        ("MetadataFunction", "secretsmanager:GetSecretValue", "example/provider/redbooth", False),
+        ("SandboxFunction", "dynamodb:GetItem", "example-GrantsTable", False),
+    ],
+)
+def test_what_a_function_may_do(function: str, action: str, resource: str, expected: bool) -> None:
+    """As the template's policies say."""
+    permissions = function_of(deployed(**SANDBOX), function).permissions
+    assert allowed(permissions, Permission(action, resource)) is expected
+
+
+def test_a_call_without_permission_is_refused() -> None:
+    """Nothing is sent; outside a function, as for the operator, nothing is checked."""
+    client = aws.client("dynamodb", "http://127.0.0.1:9")
+    with enforced(), running(function_of(deployed(), "MetadataFunction")), pytest.raises(ClientError) as refused:
+        client.scan(TableName="example-GrantsTable")
+    assert refused.value.response["Error"]["Code"] == "AccessDeniedException"
+    with enforced(), pytest.raises(EndpointConnectionError):
+        client.scan(TableName="example-GrantsTable")
