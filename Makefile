@@ -18,6 +18,7 @@ PIP_INSTALL := -m pip --disable-pip-version-check --no-input -qq install
 LAYERS := layers/dependencies/requirements.txt
 LOCAL := $(VENV)/.local-$(VERSION)
 TEST := $(VENV)/.test-$(VERSION)
+BROWSER := $(VENV)/.browser-$(VERSION)
 SAM := $(SAM_VENV)/.sam-$(VERSION)
 MINISTACK := $(MINISTACK_VENV)/.ministack-$(VERSION)
 
@@ -41,10 +42,10 @@ test: $(TEST) $(MINISTACK) ## run the tests (PYTHON= chooses another Python, ARG
 	@MINISTACK='$(abspath $(MINISTACK_VENV)/bin/ministack)' $(VENV)/bin/python -m pytest \
 		--ignore tests/browser --ignore tests/aws $(ARGS)
 
-browser-test: $(TEST) ## walk the playground in headless Chromium
+browser-test: $(BROWSER) ## walk the playground in headless Chromium
 	@$(VENV)/bin/python -m pytest tests/browser
 
-lint: $(TEST) ## check style and types
+lint: $(BROWSER) ## check style and types
 	@$(VENV)/bin/ruff check $(SOURCES)
 	@$(VENV)/bin/ruff format --check $(SOURCES)
 	@$(VENV)/bin/mypy --strict layers/broker/broker tools tests
@@ -57,7 +58,7 @@ build: $(SAM) ## build what is deployed, into .aws-sam/build
 	@PATH='$(abspath $(SAM_VENV)/bin)':"$$PATH" env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL sam build
 
 clean: ## remove everything that was built or installed
-	@rm -rf .venv .venv-* .aws-sam .local .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-* .aws-sam .local build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # ---------------------------------------------------------------- set-up
@@ -87,6 +88,11 @@ $(LOCAL): requirements/local.txt $(LAYERS) pyproject.toml | python
 $(TEST): $(LOCAL) requirements/test.txt | python
 	@echo 'Setting up $(VENV) for the tests ...' >&2
 	@$(VENV)/bin/python $(PIP_INSTALL) -r requirements/test.txt
+	@touch $@
+
+$(BROWSER): $(TEST) requirements/browser.txt | python
+	@echo 'Setting up $(VENV) for the browser tests ...' >&2
+	@$(VENV)/bin/python $(PIP_INSTALL) -r requirements/browser.txt
 	@touch $@
 
 $(SAM): requirements/sam.txt | python
