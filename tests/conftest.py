@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from broker_local.server import LocalBroker
+from broker_testing.stores import ministack_program, moved_to, running_ministack
 
 
 @pytest.fixture(scope="session")
 def local_broker() -> Iterator[LocalBroker]:
-    """The local broker: real handlers over moto, the sandbox's providers registered, its faults allowed."""
-    with LocalBroker(seed=True, environment={"SANDBOX_FAULTS": "1"}) as running:
+    """The local broker: real handlers over moto, the sandbox's providers registered, its faults allowed.
+
+    Without rate limits, as all tests come from one address; the tests of the limits switch them on.
+    """
+    with LocalBroker(seed=True, environment={"SANDBOX_FAULTS": "1", "BROKER_RATE_LIMITS": "off"}) as running:
         yield running
 
 
@@ -26,3 +31,24 @@ def base(local_broker: LocalBroker) -> Iterator[str]:
     yield local_broker.url
     clock.offset = 0
     sandbox_clock.offset = 0
+
+
+@pytest.fixture(scope="session")
+def ministack() -> Iterator[str]:
+    """The endpoint of a running ministack."""
+    program = ministack_program()
+    if program is None:
+        pytest.skip("ministack is not installed; `make test` installs it")
+    with running_ministack(program) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module", params=["moto", "ministack"])
+def each_store(request: pytest.FixtureRequest, local_broker: LocalBroker) -> Iterator[str]:
+    """Runs the module's tests twice, with the broker's tables in either store; the store's name."""
+    store = str(request.param)
+    if store == "moto":
+        yield store
+        return
+    with moved_to(local_broker, request.getfixturevalue("ministack")):
+        yield store

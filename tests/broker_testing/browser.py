@@ -33,7 +33,9 @@ class Browser:
         """GET, without following a redirect."""
         return self.session.get(url, headers=dict(headers or {}), allow_redirects=False, timeout=30)
 
-    def post(self, url: str, data: Mapping[str, str] | str, headers: Mapping[str, str] | None = None) -> requests.Response:
+    def post(
+        self, url: str, data: Mapping[str, str] | str, headers: Mapping[str, str] | None = None
+    ) -> requests.Response:
         """POST a form, without following a redirect."""
         sent = {"content-type": "application/x-www-form-urlencoded"} | dict(headers or {})
         return self.session.post(url, data=data, headers=sent, allow_redirects=False, timeout=30)
@@ -75,5 +77,10 @@ class _Forms(HTMLParser):
             self.forms.append(Form(named.get("action", ""), named.get("method", "get").lower()))
         elif tag == "button" and "name" in named:
             self.forms[-1].buttons.append((named["name"], named.get("value", "")))
-        elif tag == "input" and self.forms and "name" in named and named.get("type") not in ("submit", "checkbox", "radio"):
+        elif (
+            tag == "input"
+            and self.forms
+            and "name" in named
+            and named.get("type") not in ("submit", "checkbox", "radio")
+        ):
             self.forms[-1].fields[named["name"]] = named.get("value", "")

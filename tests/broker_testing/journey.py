@@ -166,10 +166,10 @@ class Login:
         } | self.client.credentials()
         return post_form(f"{self.client.base}/token", form, changes)
 
-    def tokens(self, **changes: str | None) -> dict[str, Any]:
+    def tokens(self, *, username: str = "johndoe", **changes: str | None) -> dict[str, Any]:
         """Run and redeem; the token answer."""
         if "code" not in self.answer:
-            self.run(**changes)
+            self.run(username=username, decision="allow", **changes)
         response = self.redeem()
         assert response.status_code == 200, response.text
         document: dict[str, Any] = response.json()

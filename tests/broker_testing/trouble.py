@@ -1,0 +1,60 @@
+"""Bad days, for a broker in this process: time passes, the store fails.
+
+The fixture `base` puts the clocks back after every test; what begins in a `with` block ends with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from botocore.exceptions import ReadTimeoutError
+
+from broker import clock
+from broker.store.aws import client
+from sandbox_provider import clock as sandbox_clock
+
+
+def pass_time(seconds: float) -> None:
+    """Move the clocks of the broker and of the sandbox."""
+    clock.offset += seconds
+    sandbox_clock.offset += seconds
+
+
+@contextmanager
+def store_refuses(operation: str, code: str) -> Iterator[None]:
+    """DynamoDB answers this error to every call of `operation`, and does nothing."""
+    status = 500 if code == "InternalServerError" else 400
+
+    def refuse(**_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
+        error = {
+            "Error": {"Code": code, "Message": "ordered by a test"},
+            "ResponseMetadata": {"HTTPStatusCode": status},
+        }
+        return SimpleNamespace(status_code=status), error
+
+    with _hook(f"before-call.dynamodb.{operation}", refuse):
+        yield
+
+
+@contextmanager
+def store_answer_lost(operation: str) -> Iterator[None]:
+    """DynamoDB does what `operation` asks, and its answer never arrives."""
+
+    def lose(**_: Any) -> None:
+        raise ReadTimeoutError(endpoint_url="https://dynamodb.example")
+
+    with _hook(f"after-call.dynamodb.{operation}", lose):
+        yield
+
+
+@contextmanager
+def _hook(event: str, handler: Any) -> Iterator[None]:
+    events = client("dynamodb").meta.events
+    events.register_first(event, handler)
+    try:
+        yield
+    finally:
+        events.unregister(event, handler)

@@ -1,0 +1,448 @@
+"""The contract of the Grants table, on every store: each step of a login once, for the right one alone, and not too late.
+
+Whatever implements `Grants` has to pass this, races with real threads among it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from broker import clock
+from broker.runtime import runtime
+from broker.store.grants import Consent, Grant, Grants, Link, LinkRefused, Refused, new_grant_id
+from broker_testing.parallel import at_once
+
+pytestmark = pytest.mark.usefixtures("each_store")
+
+MANY = 20
+BROWSER, CODE, SECRET = b"b" * 32, b"c" * 32, b"s" * 32
+CHALLENGE, REDIRECT = "x" * 43, "https://app.example/cb"
+IDLE = 1000
+
+
+@pytest.fixture
+def grants(base: str) -> Grants:
+    """The table as the handlers have it."""
+    return runtime().grants
+
+
+def a_login(**attributes: Any) -> Grant:
+    now = clock.now()
+    values: dict[str, Any] = {
+        "grant_id": new_grant_id(),
+        "stage": "login",
+        "client_id": f"client-{new_grant_id()}",
+        "provider": "p",
+        "created_at": now,
+        "expires_at": now + 600,
+        "redirect_uri": REDIRECT,
+        "redirect_uri_sent": True,
+        "scope": ("openid", "email"),
+        "resource": ("https://api.example",),
+        "state": "the client's state",
+        "code_challenge": CHALLENGE,
+        "nonce": "n",
+        "max_age": 0,
+        "browser_hash": BROWSER,
+    }
+    return Grant(**(values | attributes))
+
+
+def begun(grants: Grants, **attributes: Any) -> Grant:
+    login = a_login(**attributes)
+    grants.begin(login)
+    return login
+
+
+def claim(grants: Grants, login: Grant, **changes: Any) -> Grant:
+    values: dict[str, Any] = {"provider": "p", "browser_hash": BROWSER, "exchange_until": clock.now() + 60}
+    return grants.claim(login.grant_id, **(values | changes))
+
+
+def finish(grants: Grants, login: Grant, **changes: Any) -> Grant:
+    now = clock.now()
+    values: dict[str, Any] = {
+        "stage": "code",
+        "subject": "p|1",
+        "auth_time": now,
+        "code_hash": CODE,
+        "secret_hash": SECRET,
+        "code_sealed": b"sealed",
+        "absolute_expires_at": now + 5000,
+        "expires_at": now + 60,
+    }
+    code = replace(login, **(values | changes))
+    grants.finish_exchange(code, Link(login.grant_id, "p", b"sealed tokens", version=1, due_at=now + 100))
+    return code
+
+
+def coded(grants: Grants, **attributes: Any) -> Grant:
+    login = begun(grants, **attributes)
+    return finish(grants, claim(grants, login))
+
+
+def redeem(grants: Grants, code: Grant, **changes: Any) -> Grant:
+    values: dict[str, Any] = {
+        "code_hash": CODE,
+        "client_id": code.client_id,
+        "code_challenge": CHALLENGE,
+        "redirect_uri": REDIRECT,
+        "resource": (),
+        "max_attempts": 5,
+        "handle_key": 1,
+        "idle_lifetime": IDLE,
+    }
+    return grants.redeem(code.grant_id, **(values | changes))
+
+
+def active(grants: Grants, **attributes: Any) -> Grant:
+    code = coded(grants, **attributes)
+    redeem(grants, code)
+    return now_stored(grants, code)
+
+
+def rotate(grants: Grants, login: Grant, **changes: Any) -> Grant:
+    values: dict[str, Any] = {
+        "generation": login.generation,
+        "secret_hash": SECRET,
+        "client_id": login.client_id,
+        "scope": None,
+        "resource": (),
+        "handle_key": 2,
+        "upstream_due": 77,
+        "idle_lifetime": IDLE,
+    }
+    return grants.rotate(login.grant_id, **(values | changes))
+
+
+def now_stored(grants: Grants, login: Grant) -> Grant:
+    stored, _ = grants.read(login.grant_id)
+    assert stored is not None
+    return stored
+
+
+def link_of(grants: Grants, login: Grant) -> Link:
+    link = grants.read_link(login.grant_id)
+    assert link is not None
+    return link
+
+
+def won(actions: list[Callable[[], object]]) -> int:
+    """How many of the actions, run at the same moment, were not refused."""
+
+    def attempt(action: Callable[[], object]) -> bool:
+        try:
+            action()
+        except (Refused, LinkRefused):
+            return False
+        return True
+
+    return sum(at_once([partial(attempt, action) for action in actions]))
+
+
+# -- the way of a login --------------------------------------------------------------------------------------------
+
+
+def test_a_login_is_stored_as_it_is(grants: Grants) -> None:
+    """Absent and zero are kept apart: max_age=0 asks for a fresh login, no max_age does not."""
+    login = begun(grants)
+    assert now_stored(grants, login) == login
+    bare = begun(grants, state=None, code_challenge=None, nonce=None, max_age=None, resource=())
+    assert now_stored(grants, bare) == bare
+    with pytest.raises(Refused):
+        grants.begin(login)
+
+
+def test_each_step_leaves_behind_what_is_no_longer_needed(grants: Grants) -> None:
+    """What opened a step is gone after it: the browser's hash, the client's state, the sealed secret, the nonce."""
+    login = begun(grants)
+    claimed = claim(grants, login)
+    assert (claimed.stage, claimed.browser_hash, claimed.state) == ("exchange", b"", "the client's state")
+    code = now_stored(grants, finish(grants, claimed))
+    assert (code.stage, code.state, code.code_sealed, code.nonce) == ("code", None, b"sealed", "n")
+    before = redeem(grants, code)
+    assert (before.stage, before.code_sealed, before.nonce) == ("code", b"sealed", "n")
+    after = now_stored(grants, login)
+    assert (after.stage, after.code_sealed, after.nonce, after.max_age) == ("active", b"", None, None)
+    assert (after.generation, after.handle_key) == (1, 1)
+    assert after.expires_at == pytest.approx(clock.now() + IDLE, abs=2)
+    assert link_of(grants, login).sealed == b"sealed tokens"
+
+
+@pytest.mark.parametrize(
+    ("stage", "step"),
+    [
+        (begun, claim),
+        (lambda grants: claim(grants, begun(grants)), finish),
+        (coded, redeem),
+        (active, rotate),
+    ],
+    ids=["claim", "finish", "redeem", "rotate"],
+)
+def test_every_step_happens_once_however_many_come(
+    grants: Grants, stage: Callable[[Grants], Grant], step: Callable[[Grants, Grant], object]
+) -> None:
+    login = stage(grants)
+    assert won([partial(step, grants, login)] * MANY) == 1
+    with pytest.raises(Refused):
+        step(grants, login)
+
+
+@pytest.mark.parametrize(
+    ("stage", "step", "lifetime"),
+    [(begun, claim, 600), (coded, redeem, 60), (active, rotate, IDLE)],
+    ids=["claim", "redeem", "rotate"],
+)
+def test_no_step_happens_after_its_end_though_the_item_is_still_there(
+    grants: Grants, stage: Callable[[Grants], Grant], step: Callable[[Grants, Grant], object], lifetime: int
+) -> None:
+    """DynamoDB deletes late: the condition itself knows the time."""
+    login = stage(grants)
+    clock.offset = lifetime + 1
+    with pytest.raises(Refused) as refused:
+        step(grants, login)
+    assert refused.value.grant == now_stored(grants, login)
+
+
+@pytest.mark.parametrize("changes", [{"provider": "other"}, {"browser_hash": b"x" * 32}, {"browser_hash": b""}])
+def test_only_the_browser_and_provider_of_a_login_claim_it(grants: Grants, changes: dict[str, Any]) -> None:
+    login = begun(grants)
+    with pytest.raises(Refused):
+        claim(grants, login, **changes)
+    assert now_stored(grants, login) == login
+    claim(grants, login)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"code_hash": b"x" * 32},
+        {"client_id": "another"},
+        {"code_challenge": "y" * 43},
+        {"code_challenge": None},
+        {"redirect_uri": REDIRECT + "/"},
+        {"redirect_uri": None, "redirect_uri_optional": False},
+        {"resource": ("https://other.example",)},
+        {"resource": ("https://api.example", "https://other.example")},
+        {"max_attempts": 0},
+    ],
+    ids=str,
+)
+def test_a_redemption_that_is_wrong_in_one_thing_changes_nothing(grants: Grants, changes: dict[str, Any]) -> None:
+    code = coded(grants)
+    before = now_stored(grants, code)
+    with pytest.raises(Refused) as refused:
+        redeem(grants, code, **changes)
+    assert refused.value.grant == before == now_stored(grants, code)
+    redeem(grants, code, resource=("https://api.example",))
+
+
+def test_a_code_without_a_challenge_takes_no_verifier(grants: Grants) -> None:
+    """RFC 9700 section 4.8.2: the downgrade."""
+    code = coded(grants, code_challenge=None)
+    with pytest.raises(Refused):
+        redeem(grants, code)
+    redeem(grants, code, code_challenge=None)
+
+
+def test_wrong_attempts_are_counted_and_end_the_code(grants: Grants) -> None:
+    code = coded(grants)
+    at_once([partial(grants.count_attempt, code.grant_id)] * 4)
+    assert now_stored(grants, code).attempts == 4
+    grants.count_attempt(code.grant_id)
+    with pytest.raises(Refused):
+        redeem(grants, code)
+    grants.count_attempt(new_grant_id())
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    changes=st.fixed_dictionaries(
+        {},
+        optional={
+            "generation": st.sampled_from([0, 2, 3]),
+            "secret_hash": st.binary(min_size=32, max_size=32),
+            "client_id": st.text(min_size=1, max_size=20),
+            "scope": st.sampled_from([("admin",), ("openid", "admin"), ("open",)]),
+            "resource": st.sampled_from([("https://other.example",), ("https://api.exampl",)]),
+        },
+    ).filter(bool)
+)
+def test_a_rotation_that_is_wrong_in_anything_changes_nothing(grants: Grants, changes: dict[str, Any]) -> None:
+    """Any mixture of wrong generation, secret, client, scope and resource."""
+    login = active(grants)
+    with pytest.raises(Refused) as refused:
+        rotate(grants, login, **changes)
+    assert refused.value.grant == login == now_stored(grants, login)
+    assert rotate(grants, login, scope=("email",), resource=("https://api.example",)).generation == 2
+
+
+def test_expiry_slides_but_never_past_the_absolute_end(grants: Grants) -> None:
+    login = active(grants)
+    for step in range(1, 6):
+        clock.offset = step * 900
+        login = rotate(grants, login)
+        assert login.expires_at == pytest.approx(clock.now() + IDLE, abs=2)
+    assert (login.generation, login.upstream_due, login.handle_key) == (6, 77, 2)
+    clock.offset = 5001
+    with pytest.raises(Refused):
+        rotate(grants, login)
+
+
+def test_a_step_on_nothing_is_refused_with_nothing(grants: Grants) -> None:
+    for step in (claim, redeem, rotate):
+        with pytest.raises(Refused) as refused:
+            step(grants, a_login())
+        assert refused.value.grant is None
+    assert grants.read(new_grant_id()) == (None, None)
+    assert not grants.end(new_grant_id(), "revoked")
+
+
+# -- the end -------------------------------------------------------------------------------------------------------
+
+
+def test_a_login_ends_once_and_the_first_reason_stays(grants: Grants) -> None:
+    login = active(grants)
+    ended = at_once([partial(grants.end, login.grant_id, f"reason {number}") for number in range(MANY)])
+    (first,) = [one for one in ended if one is not None]
+    stored = now_stored(grants, login)
+    assert (stored.stage, stored.end_reason) == ("ended", f"reason {ended.index(first)}")
+    assert first == stored
+    assert not grants.end(login.grant_id, "later")
+    for step in (claim, redeem, rotate):
+        with pytest.raises(Refused):
+            step(grants, login)
+
+
+def test_only_its_own_client_ends_a_login(grants: Grants) -> None:
+    login = active(grants)
+    assert not grants.end(login.grant_id, "revoked", client_id="another")
+    assert now_stored(grants, login) == login
+    assert grants.end(login.grant_id, "revoked", client_id=login.client_id)
+
+
+def test_nothing_that_could_be_used_stays_in_a_login_that_ended(grants: Grants) -> None:
+    for login in (begun(grants), coded(grants)):
+        grants.end(login.grant_id, "denied")
+        stored = now_stored(grants, login)
+        assert (stored.code_sealed, stored.browser_hash, stored.state) == (b"", b"", None)
+
+
+# -- consent -------------------------------------------------------------------------------------------------------
+
+
+def test_consent_is_given_once_by_the_same_browser(grants: Grants) -> None:
+    """Consent given in another browser would be somebody else's."""
+    login = claim(grants, begun(grants))
+    waiting = finish(grants, login, stage="consent", browser_hash=b"q" * 32, code_hash=b"")
+    consent = Consent("p|1", login.client_id, ("openid",), clock.now() + 500)
+    code = replace(waiting, code_hash=CODE, code_sealed=b"resealed", expires_at=clock.now() + 60)
+    with pytest.raises(Refused):
+        grants.approve(code, browser_hash=BROWSER, consent=consent)
+    assert grants.consent("p|1", login.client_id) is None
+    assert won([partial(grants.approve, code, browser_hash=b"q" * 32, consent=consent)] * MANY) == 1
+    assert grants.consent("p|1", login.client_id) == consent
+    assert grants.consent("p|2", login.client_id) is None
+    assert redeem(grants, code).code_sealed == b"resealed"
+    clock.offset = 501
+    assert grants.consent("p|1", login.client_id) is None
+
+
+# -- the provider's tokens -----------------------------------------------------------------------------------------
+
+
+def test_one_instance_holds_the_lease(grants: Grants) -> None:
+    login = active(grants)
+    link = link_of(grants, login)
+    leases = [partial(grants.take_lease, link, f"lease {number}", 15) for number in range(MANY)]
+    assert won(list(leases)) == 1
+    with pytest.raises(LinkRefused) as refused:
+        grants.take_lease(link, "late", 15)
+    assert refused.value.link == link_of(grants, login)
+    clock.offset = 16
+    grants.take_lease(link, "after it ran out", 15)
+
+
+def test_the_write_of_an_instance_that_was_overtaken_is_refused(grants: Grants) -> None:
+    """Fencing: whoever finishes after his lease was taken over changes nothing."""
+    login = active(grants)
+    link = link_of(grants, login)
+    grants.take_lease(link, "the slow one", 15)
+    clock.offset = 16
+    grants.take_lease(link, "the next one", 15)
+    renewed = replace(link, version=2, sealed=b"new", due_at=4711)
+    with pytest.raises(LinkRefused):
+        grants.write_link(renewed, "the slow one")
+    assert link_of(grants, login).sealed == b"sealed tokens"
+    grants.write_link(renewed, "the next one")
+    stored = link_of(grants, login)
+    assert (stored.sealed, stored.version, stored.due_at, stored.lease_until) == (b"new", 2, 4711, 0)
+    with pytest.raises(LinkRefused):
+        grants.write_link(renewed, "the next one")
+    with pytest.raises(LinkRefused):
+        grants.take_lease(link, "of the old version", 15)
+
+
+def test_after_a_failure_nobody_tries_before_the_pause_is_over(grants: Grants) -> None:
+    link = link_of(grants, active(grants))
+    grants.take_lease(link, "mine", 15)
+    grants.release_lease(link, "not mine", 0)
+    with pytest.raises(LinkRefused):
+        grants.take_lease(link, "other", 15)
+    grants.release_lease(link, "mine", clock.now() + 5)
+    with pytest.raises(LinkRefused):
+        grants.take_lease(link, "too early", 15)
+    clock.offset = 6
+    grants.take_lease(link, "in time", 15)
+
+
+def test_dropped_tokens_are_gone_and_the_login_stays(grants: Grants) -> None:
+    login = active(grants)
+    grants.drop_link(login.grant_id)
+    grants.drop_link(login.grant_id)
+    assert grants.read(login.grant_id) == (login, None)
+
+
+# -- what it costs, and who finds it -------------------------------------------------------------------------------
+
+
+def test_the_item_that_rotates_fits_one_write_unit(grants: Grants) -> None:
+    """1 KB, also with a long redirect URI and four scopes; the provider's tokens lie beside it."""
+    login = active(
+        grants,
+        redirect_uri=REDIRECT,
+        scope=("openid", "profile", "email", "offline_access"),
+        state="s" * 500,
+        client_id=new_grant_id(),
+    )
+    key = {"pk": {"S": login.grant_id}, "sk": {"S": "grant"}}
+    answer = grants._dynamodb.get_item(TableName=runtime().settings.grants_table, Key=key, ConsistentRead=True)
+    size = sum(len(name) + _size(*value.values()) for name, value in answer["Item"].items())
+    assert size < 1024, size
+
+
+def _size(value: object) -> int:
+    """At least what DynamoDB counts: bytes of strings and binaries, digits of numbers, one for each entry of a list."""
+    if isinstance(value, list):
+        return sum(1 + _size(*entry.values()) for entry in value)
+    return len(value) if isinstance(value, str | bytes) else 1
+
+
+def test_an_operator_finds_the_logins_of_a_client(grants: Grants) -> None:
+    """Only those that were ever active, whatever became of them, newest first."""
+    client_id = f"client-{new_grant_id()}"
+    now = clock.now()
+    found = [active(grants, client_id=client_id, created_at=now - number) for number in range(5)]
+    begun(grants, client_id=client_id)
+    coded(grants, client_id=client_id)
+    active(grants)
+    grants.end(found[2].grant_id, "revoked")
+    assert [login.grant_id for login in grants.of_client(client_id)] == [login.grant_id for login in found]
+    assert list(grants.of_client("nobody")) == []
