@@ -1,0 +1,68 @@
+"""Black-box tests of the wire: HTTP and registered clients alone, so that they can be aimed at any running broker.
+
+    pytest tests/conformance                                                     against the local broker
+    pytest tests/conformance --broker-url https://b.example --broker-clients clients.json
+
+Every test says what it proves: @pytest.mark.spec("AUTHZ-19", "RFC 9700 2.1"), ids of requirements.toml first, then sections.
+Tests that move time, order faults or look inside are marked local_only and skipped elsewhere.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from broker_testing.conformance import Clients, described_clients, registered_clients
+from conformance import compliance
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of this suite."""
+    group = parser.getgroup("conformance")
+    group.addoption("--broker-url", help="issuer URL of a running broker; default: the local one, started here")
+    group.addoption("--broker-clients", type=Path, help="JSON file of its clients (see broker_testing/conformance.py)")
+    group.addoption("--compliance-results", type=Path, help="write what each test proved, as JSON, to this file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers, and the recorder where results are asked for."""
+    config.addinivalue_line(
+        "markers", "spec(*what): requirement ids of requirements.toml, then sections of specifications"
+    )
+    config.addinivalue_line("markers", "local_only: needs the local broker: moves time, orders faults or looks inside")
+    results = config.getoption("--compliance-results", default=None)
+    if results is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(compliance.Recorder(results))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test of this folder names its requirements; they travel with its report."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.user_properties.append((compliance.PROPERTY, compliance.proved_by(item)))
+
+
+@pytest.fixture(autouse=True)
+def _only_where_it_can_run(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("local_only") and request.config.getoption("--broker-url", default=None):
+        pytest.skip("needs the local broker: moves time, orders faults or looks inside")
+
+
+@pytest.fixture(scope="session")
+def local_clients(request: pytest.FixtureRequest) -> Clients:
+    """A client of every kind at the local broker."""
+    return registered_clients(request.getfixturevalue("local_broker").url)
+
+
+@pytest.fixture
+def clients(request: pytest.FixtureRequest) -> Clients:
+    """The clients of the broker under test, `clients.public` and so on; `clients.base` is its URL."""
+    url = request.config.getoption("--broker-url", default=None)
+    if url is None:
+        request.getfixturevalue("base")  # puts time back after the test
+        local: Clients = request.getfixturevalue("local_clients")
+        return local
+    file = request.config.getoption("--broker-clients")
+    return described_clients(url.rstrip("/"), file) if file else Clients(url.rstrip("/"), {})
