@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING
 from broker.settings import Settings, from_environment
 
 if TYPE_CHECKING:
+    from broker.brand import Brand
+    from broker.client_directory import ClientDirectory
+    from broker.limiter import Limiter
+    from broker.protocol.clients import Client
+    from broker.store.brands import Brands
+    from broker.store.counters import Counters
+    from broker.store.device_logins import DeviceLogins
     from broker.store.grants import Grants
+    from broker.store.registrations import Registrations
     from broker.store.registry import ProviderEntry, Registry
     from broker.store.secrets import CredentialStore, KeyStore
     from broker.upstream.authorization import Credentials
+    from broker.upstream.client_keys import ClientKeys
     from broker.upstream.http import BoundedHttp
     from broker.upstream.schema import Provider
 
@@ -43,12 +52,78 @@ class Runtime:
         return Registry(client("dynamodb"), self.settings.registry_table, self.settings.registry_cache)
 
     @cached_property
+    def registrations(self) -> Registrations:
+        """The policy for clients that nobody registered by hand, and their writes."""
+        from broker.store.aws import client
+        from broker.store.registrations import Registrations
+
+        return Registrations(client("dynamodb"), self.settings.registry_table, self.settings.registry_cache)
+
+    @cached_property
+    def directory(self) -> ClientDirectory:
+        """Clients by their id, wherever they are described."""
+        from broker.client_directory import ClientDirectory
+        from broker.store.aws import client
+        from broker.store.client_documents import ClientDocuments
+
+        documents = ClientDocuments(client("dynamodb"), self.settings.grants_table)
+        return ClientDirectory(
+            self.registry, self.registrations, documents, lambda: self.document_http, local=self.settings.local
+        )
+
+    def client(self, client_id: str) -> Client | None:
+        """The client of that id, or None. Disabled clients are returned. Errors: StoreUnavailable."""
+        from broker.protocol.client_id_urls import looks_like_url
+
+        return self.directory.client(client_id) if looks_like_url(client_id) else self.registry.client(client_id)
+
+    @cached_property
+    def _brands(self) -> Brands:
+        from broker.store.aws import client
+        from broker.store.brands import Brands
+
+        return Brands(client("dynamodb"), self.settings.registry_table, self.settings.registry_cache)
+
+    def brand(self) -> Brand:
+        """How the pages look. Never fails; read by the functions that show pages, and only when they show one."""
+        from broker.brand import DEFAULT
+
+        return self._brands.current() if self.settings.registry_table else DEFAULT
+
+    @cached_property
     def grants(self) -> Grants:
         """Logins."""
         from broker.store.aws import client
         from broker.store.grants import Grants
 
         return Grants(client("dynamodb"), self.settings.grants_table)
+
+    @cached_property
+    def limiter(self) -> Limiter:
+        """The rate limits. Errors: ValueError when the setting cannot be read."""
+        from broker.limiter import Limiter
+        from broker.protocol.limits import parse_limits
+        from broker.store.aws import client
+        from broker.store.counters import Counters
+
+        counters = Counters(client("dynamodb"), self.settings.grants_table)
+        return Limiter(counters, parse_limits(self.settings.rate_limits))
+
+    @cached_property
+    def device_logins(self) -> DeviceLogins:
+        """Logins, with the steps that only devices take."""
+        from broker.store.aws import client
+        from broker.store.device_logins import DeviceLogins
+
+        return DeviceLogins(client("dynamodb"), self.settings.grants_table)
+
+    @cached_property
+    def counters(self) -> Counters:
+        """Counters that all instances share."""
+        from broker.store.aws import client
+        from broker.store.counters import Counters
+
+        return Counters(client("dynamodb"), self.settings.grants_table)
 
     @cached_property
     def keys(self) -> KeyStore:
@@ -72,13 +147,33 @@ class Runtime:
 
         return BoundedHttp(allow_loopback=self.settings.local)
 
+    @cached_property
+    def client_keys(self) -> ClientKeys:
+        """The public keys of clients that publish them at a URL."""
+        from broker import clock
+        from broker.upstream.client_keys import MAX_DOCUMENT, ClientKeys
+        from broker.upstream.http import BoundedHttp
+
+        return ClientKeys(BoundedHttp(allow_loopback=self.settings.local, max_body=MAX_DOCUMENT), clock.now)
+
+    @cached_property
+    def document_http(self) -> BoundedHttp:
+        """The same for client id metadata documents, which are small."""
+        from broker.upstream.client_documents import MAX_BYTES
+        from broker.upstream.http import BoundedHttp
+
+        return BoundedHttp(allow_loopback=self.settings.local, max_body=MAX_BYTES)
+
     def provider(self, name: str) -> Provider:
         """The provider's dialect, as registered. Errors: ProviderUnusable, StoreUnavailable."""
         from broker.upstream import catalogue, schema
 
         entry = self.registry.provider(name)
-        if entry is None or entry.disabled:
-            raise ProviderUnusable(f"provider {name} is {'disabled' if entry else 'not registered'}")
+        if entry is None:
+            # The name may be anything that somebody wrote into a URL, so it stays out of the log.
+            raise ProviderUnusable("the provider is not registered")
+        if entry.disabled:
+            raise ProviderUnusable(f"provider {name} is disabled")
         known = self._providers.get(name)
         if known and known[0] == entry:
             return known[1]
@@ -105,8 +200,12 @@ class Runtime:
     def forget(self) -> None:
         """Drop everything remembered of the Registry and of secrets."""
         self.registry.forget()
+        self.registrations.forget()
+        self._brands.forget()
+        self.directory.forget()
         self.keys.forget()
         self._credentials.forget()
+        self.client_keys.forget()
 
 
 @cache

@@ -23,6 +23,8 @@ class Settings:
         login_lifetime: from the authorization request to the provider's answer.
         exchange_lifetime: from the provider's answer to the end of the upstream exchange.
         pushed_lifetime: of a pushed authorization request (RFC 9126 section 2.2).
+        device_lifetime: of a device code and its user code (RFC 8628 section 3.2).
+        device_interval: what a device waits between two polls.
         consent_lifetime: how long a person may look at the consent page.
         consent_memory: how long his answer counts for the same client and scope.
         code_lifetime: of an authorization code (RFC 6749 section 4.1.2 allows 600 at most).
@@ -31,6 +33,9 @@ class Settings:
         absolute_lifetime: of a login, however often it is refreshed.
         retry_window: how long the predecessor of a refresh token gets the same successor; 0 is strict OAuth 2.1.
         code_attempts: wrong verifiers that a code survives.
+        assertion_lifetime: how far ahead the end of a client assertion may be (private_key_jwt).
+        dpop_nonce_required: DPoP proofs must have a nonce of the server (RFC 9449 section 8).
+        rate_limits: changes to the default rate limits (broker.protocol.limits.parse_limits), or "off".
         upstream_deadline: total time of the calls to a provider within one request.
         lease: how long one instance may hold the right to refresh an upstream token; longer than upstream_deadline.
     """
@@ -46,6 +51,8 @@ class Settings:
     login_lifetime: int = 600
     exchange_lifetime: int = 60
     pushed_lifetime: int = 90
+    device_lifetime: int = 600
+    device_interval: int = 5
     consent_lifetime: int = 600
     consent_memory: int = 365 * 86400
     code_lifetime: int = 60
@@ -54,6 +61,9 @@ class Settings:
     absolute_lifetime: int = 90 * 86400
     retry_window: int = 30
     code_attempts: int = 5
+    assertion_lifetime: int = 300
+    dpop_nonce_required: bool = True
+    rate_limits: str = ""
     upstream_deadline: float = 10.0
     lease: float = 15.0
 
@@ -62,12 +72,15 @@ LIMITS: Mapping[str, tuple[int, int]] = {
     "registry_cache": (0, 300),
     "login_lifetime": (60, 3600),
     "pushed_lifetime": (10, 600),
+    "device_lifetime": (120, 1800),
+    "device_interval": (1, 60),
     "consent_memory": (0, 400 * 86400),
     "code_lifetime": (10, 600),
     "access_token_lifetime": (60, 86400),
     "idle_lifetime": (600, 400 * 86400),
     "absolute_lifetime": (600, 400 * 86400),
     "retry_window": (0, 60),
+    "assertion_lifetime": (60, 3600),
 }
 """Smallest and largest value of each number that the environment may set."""
 
@@ -94,5 +107,13 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
         keys_secret=environ.get("BROKER_KEYS_SECRET", ""),
         provider_secret_prefix=environ.get("BROKER_PROVIDER_SECRET_PREFIX", ""),
         local=environ.get("BROKER_LOCAL", "") == "1",
+        dpop_nonce_required=_dpop_nonce(environ.get("BROKER_DPOP_NONCE", "")),
+        rate_limits=environ.get("BROKER_RATE_LIMITS", ""),
         **numbers,
     )
+
+
+def _dpop_nonce(text: str) -> bool:
+    if text not in ("", "required", "optional"):
+        raise ValueError("BROKER_DPOP_NONCE must be required or optional")
+    return text != "optional"

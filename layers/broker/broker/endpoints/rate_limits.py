@@ -1,0 +1,63 @@
+"""Which limits a request to an endpoint falls under, and the 429 that it gets when one is exceeded."""
+
+from broker.gateway import Request, Response
+from broker.limiter import Count, Limiter, Subject
+from broker.protocol.clients import Client
+from broker.protocol.limits import address_key
+from broker.runtime import Runtime
+
+_GRANTS = {
+    "authorization_code": "authorization_code",
+    "refresh_token": "refresh_token",
+    "urn:ietf:params:oauth:grant-type:device_code": "device_code",
+}
+
+
+class Gate:
+    """The limits of one request: `admit` it, `count` it, `close` it.
+
+    `endpoint`: the name in broker.protocol.limits; at the token endpoint with the grant type.
+    """
+
+    def __init__(self, request: Request, runtime: Runtime, endpoint: str) -> None:
+        self._limiter: Limiter = runtime.limiter
+        self._endpoint = endpoint
+        self._address = address_key(request.source_ip)
+        self._subjects: tuple[Subject, ...] = (Subject(f"{endpoint}.address", self._address),)
+        self._count: Count | None = None
+        self._harmless = False
+
+    def admit(self) -> None:
+        """Errors: OAuthError 429 when this address is known to be over its limit. No I/O."""
+        self._limiter.check(self._subjects)
+
+    def count(self, client: Client | None) -> None:
+        """Start counting, beside what the request does next; `client` has authenticated, as far as it can.
+
+        Errors: OAuthError 429 when the client is known to be over its limit.
+        """
+        if client is not None:
+            # Anybody can say that he is a public client, so its budget is apart for each address.
+            key = f"{client.client_id}|{self._address}" if client.is_public else client.client_id
+            self._subjects = (*self._subjects, Subject(f"{self._endpoint}.client", key))
+            self._limiter.check(self._subjects[1:])
+        self._count = self._limiter.count(self._subjects)
+
+    def forgive(self) -> None:
+        """The answer is an error that a client meets without any fault or guess, so it counts as a success does."""
+        self._harmless = True
+
+    def close(self, response: Response) -> Response:
+        """The response with the RateLimit fields, once it is counted; a refusal counts harder."""
+        limited = response.status == 429
+        if not limited:
+            if self._count is None:
+                self._count = self._limiter.count(self._subjects)
+            self._limiter.finish(self._count, failed=400 <= response.status < 500 and not self._harmless)
+        fields = self._limiter.headers(self._subjects)
+        return Response(response.status, response.body, {**response.headers, **fields}, response.cookies)
+
+
+def token_endpoint(grant_type: str | None) -> str:
+    """The name of the token endpoint's limits for a grant type."""
+    return f"token.{_GRANTS.get(grant_type or '', 'other')}"

@@ -1,0 +1,195 @@
+"""Rate limits: they trip where they should, for whom they should, and cost no round trip in sequence."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import requests
+
+from broker import clock
+from broker.limiter import Limiter, Subject
+from broker.protocol.limits import Limit, parse_limits
+from broker.runtime import runtime
+from broker.store.aws import StoreUnavailable, client
+from broker.store.counters import Counters
+from broker_testing.journey import Login, TestClient, post_form, refresh, register
+
+Limits = Callable[..., None]
+_hours = itertools.count(1)
+
+
+@pytest.fixture
+def limits(base: str) -> Iterator[Limits]:
+    """Sets limits, all others off; each test has an hour of its own, whose windows nobody has counted in."""
+    clock.offset = 3600 * next(_hours) - clock.now() % 3600
+
+    def switch_on(**quotas: int) -> None:
+        named = {name.replace("__", "."): Limit(quota, 60) for name, quota in quotas.items()}
+        counters = Counters(client("dynamodb"), runtime().settings.grants_table)
+        runtime().__dict__["limiter"] = Limiter(counters, named)
+
+    before = runtime().limiter
+    yield switch_on
+    runtime().__dict__["limiter"] = before
+
+
+def garbage(client_: TestClient, grant_type: str = "refresh_token") -> requests.Response:
+    """A refused request."""
+    form = {"grant_type": grant_type, "refresh_token": "garbage", "code": "garbage", "code_verifier": "v" * 43}
+    return post_form(f"{client_.base}/token", form | client_.credentials())
+
+
+def test_the_limit_trips_at_its_quota_and_says_when_to_come_back(base: str, limits: Limits) -> None:
+    """GEN-141: 429, Retry-After, RateLimit fields, not to be stored; afterwards the window is new."""
+    login = Login(register(base, secret=True))
+    token = login.tokens()["refresh_token"]
+    limits(token__refresh_token__client=3)
+    for remaining in (2, 1, 0):
+        answer = refresh(login.client, token)
+        assert answer.status_code == 200
+        assert answer.headers["ratelimit"].startswith(f'"token.refresh_token.client";r={remaining};t=')
+        assert answer.headers["ratelimit-policy"] == '"token.refresh_token.client";q=3;w=60'
+        token = answer.json()["refresh_token"]
+    refused = refresh(login.client, token)
+    assert refused.status_code == 429
+    assert refused.json() == {
+        "error": "temporarily_unavailable",
+        "error_description": "too many requests, please come back later",
+    }
+    assert refused.headers["cache-control"] == "no-store"
+    wait = int(refused.headers["retry-after"])
+    assert 0 < wait <= 60
+    clock.offset += wait
+    assert refresh(login.client, token).status_code == 200, "nothing was consumed by the refused request"
+
+
+def test_failures_count_ten_times(base: str, limits: Limits) -> None:
+    guesser = register(base)
+    limits(token__refresh_token__address=30)
+    assert [garbage(guesser).status_code for _ in range(4)] == [400, 400, 400, 429]
+
+
+def test_unknown_clients_are_counted_by_their_address(base: str, limits: Limits) -> None:
+    limits(token__refresh_token__address=20)
+    form = {"grant_type": "refresh_token", "refresh_token": "x", "client_id": "nobody"}
+    assert [post_form(f"{base}/token", form).status_code for _ in range(3)] == [401, 401, 429]
+
+
+def test_refreshes_never_block_a_login(base: str, limits: Limits) -> None:
+    flooding = register(base)
+    limits(token__refresh_token__address=10, token__authorization_code__address=100)
+    assert [garbage(flooding).status_code for _ in range(2)] == [400, 429]
+    assert Login(flooding).tokens()["access_token"]
+
+
+def test_another_client_is_unaffected(base: str, limits: Limits) -> None:
+    flooding, other = register(base, secret=True), Login(register(base, secret=True))
+    token = other.tokens()["refresh_token"]
+    limits(token__refresh_token__client=10)
+    assert [garbage(flooding).status_code for _ in range(2)] == [400, 429]
+    assert refresh(other.client, token).status_code == 200
+
+
+def test_somebody_who_claims_a_client_id_does_not_use_up_its_budget(base: str, limits: Limits) -> None:
+    """A confidential client is counted only once it has proven who it is."""
+    victim = Login(register(base, secret=True))
+    token = victim.tokens()["refresh_token"]
+    limits(token__refresh_token__client=10)
+    for _ in range(3):
+        form = {"grant_type": "refresh_token", "refresh_token": "x", "client_id": victim.client.client_id}
+        assert post_form(f"{base}/token", form | {"client_secret": "wrong"}).status_code == 401
+    assert refresh(victim.client, token).status_code == 200
+
+
+def test_browsers_can_read_the_refusal(base: str, limits: Limits) -> None:
+    app = register(base)
+    limits(token__refresh_token__client=1)
+    garbage(app)
+    form = {"grant_type": "refresh_token", "refresh_token": "x"} | app.credentials()
+    refused = post_form(f"{base}/token", form, headers={"origin": "https://app.example"})
+    assert refused.status_code == 429
+    assert refused.headers["access-control-allow-origin"] == "https://app.example"
+    assert "Retry-After" in refused.headers["access-control-expose-headers"]
+
+
+def test_instances_share_their_counters(base: str, limits: Limits) -> None:
+    """Two limiters on one table, as two function instances have: the second knows of the first after one request."""
+    counters = Counters(client("dynamodb"), runtime().settings.grants_table)
+    subject = Subject("par.address", "192.0.2.1")
+    first, second = (Limiter(counters, {"par.address": Limit(5, 60)}) for _ in range(2))
+    for _ in range(5):
+        first.finish(first.count((subject,)), failed=False)
+    second.check((subject,))
+    second.finish(second.count((subject,)), failed=False)
+    with pytest.raises(Exception, match="temporarily_unavailable"):
+        second.check((subject,))
+
+
+def test_parallel_requests_are_all_counted(base: str, limits: Limits) -> None:
+    counters = Counters(client("dynamodb"), runtime().settings.grants_table)
+    with ThreadPoolExecutor(20) as threads:
+        totals = list(threads.map(lambda _: counters.add("par.address", "192.0.2.2", 0, 60, 1), range(100)))
+    assert sorted(totals) == list(range(1, 101))
+
+
+def test_a_counter_that_fails_fails_no_request(base: str, limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
+    login = Login(register(base))
+    token = login.tokens()["refresh_token"]
+    limits(token__refresh_token__client=1)
+
+    def fail(*_: Any) -> int:
+        raise StoreUnavailable("throttled")
+
+    monkeypatch.setattr(Counters, "add", fail)
+    for _ in range(3):
+        answer = refresh(login.client, token)
+        assert answer.status_code == 200
+        token = answer.json()["refresh_token"]
+
+
+def test_counting_is_no_step_before_the_request(base: str, limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The counter's write cannot finish before the request's own write has begun, and the answer comes all the same."""
+    login = Login(register(base))
+    token = login.tokens()["refresh_token"]
+    limits(token__refresh_token__client=100, token__refresh_token__address=100)
+    rotating = threading.Event()
+    overlapped: list[bool] = []
+    add, rotate = Counters.add, type(runtime().grants).rotate
+
+    def slow_add(self: Counters, *arguments: Any) -> int:
+        overlapped.append(rotating.wait(10))
+        return add(self, *arguments)
+
+    def seen_rotate(*arguments: Any, **named: Any) -> Any:
+        rotating.set()
+        return rotate(*arguments, **named)
+
+    monkeypatch.setattr(Counters, "add", slow_add)
+    monkeypatch.setattr(type(runtime().grants), "rotate", seen_rotate)
+    assert refresh(login.client, token).status_code == 200
+    assert overlapped == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("par.client=0/60", "1 to 86400 seconds"),
+        ("par.client=60000/60", "500 requests per second"),
+        ("par.nobody=1/60", "with one of the names"),
+        ("par.client", "write name=quota/seconds"),
+    ],
+)
+def test_a_wrong_setting_is_named(text: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        parse_limits(text)
+
+
+def test_settings_change_single_limits() -> None:
+    assert parse_limits("off") == {}
+    assert parse_limits("par.client=1/60, register.address=2/3600")["register.address"] == Limit(2, 3600)
+    assert parse_limits("par.client=1/60")["par.address"] == Limit(300, 60)
