@@ -5,7 +5,7 @@ import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from broker.protocol.errors import INVALID_REQUEST, UNSUPPORTED_MEDIA_TYPE, OAuthError
 from broker.protocol.parameters import MalformedParameters, Parameters, parse
@@ -26,6 +26,7 @@ class Request:
     """One HTTP request.
 
     Attributes:
+        path: below the issuer.
         issuer: the issuer URL that this request is answered as. From the settings or the API's own id, never from a
             header that the client can choose (RFC 9700 section 4.13).
         headers: lower-cased names; API Gateway joins repeated ones with a comma.
@@ -46,6 +47,11 @@ class Request:
     def origin(self) -> str | None:
         """The browser origin that the request comes from, None outside a browser's cross-origin calls."""
         return self.headers.get("origin")
+
+    @property
+    def url(self) -> str:
+        """The URL that this request is for, as the metadata names it: under the issuer, without query."""
+        return self.issuer + self.path
 
     def query(self) -> Parameters:
         """The query's parameters. Errors: MalformedParameters."""
@@ -87,11 +93,11 @@ class Response:
 def request_of(event: Mapping[str, Any], *, issuer: str, region: str) -> Request:
     """The request in an event. `issuer` empty: it is derived from the API's id."""
     context = event["requestContext"]
-    path = event["rawPath"]
+    own = issuer or f"https://{context['apiId']}.execute-api.{region}.amazonaws.com"
     return Request(
         method=context["http"]["method"].upper(),
-        path=path,
-        issuer=issuer or f"https://{context['apiId']}.execute-api.{region}.amazonaws.com",
+        path=_below_issuer(event["rawPath"], own),
+        issuer=own,
         path_parameters={name: unquote(value) for name, value in (event.get("pathParameters") or {}).items()},
         raw_query=event.get("rawQueryString", ""),
         headers={name.lower(): value for name, value in event.get("headers", {}).items()},
@@ -113,6 +119,12 @@ def event_answer(response: Response, request_id: str) -> dict[str, Any]:
         "cookies": list(response.cookies),
         "body": response.body,
     }
+
+
+def _below_issuer(path: str, issuer: str) -> str:
+    """`path` without the issuer's own path: under a custom domain, rawPath starts with the API mapping's key."""
+    prefix = urlsplit(issuer).path
+    return path[len(prefix) :] if prefix and path.startswith(prefix + "/") else path
 
 
 def _cookies(event: Mapping[str, Any]) -> dict[str, str]:
