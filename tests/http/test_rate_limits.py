@@ -106,6 +106,13 @@ def test_somebody_who_claims_a_client_id_does_not_use_up_its_budget(base: str, l
     assert refresh(victim.client, token).status_code == 200
 
 
+def test_registration_is_limited_by_address(base: str, limits: Limits) -> None:
+    limits(register__address=20)
+    answers = [requests.post(f"{base}/register", json={}, timeout=30) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [403, 403, 429]
+    assert answers[2].headers["ratelimit"].startswith('"register.address";r=0;t=')
+
+
 def test_browsers_can_read_the_refusal(base: str, limits: Limits) -> None:
     app = register(base)
     limits(token__refresh_token__client=1)

@@ -1,0 +1,112 @@
+"""Who a client id stands for: a client in the Registry, or one described by the document that its id points to.
+
+What the operator registered counts first. A document is read when its last reading has expired. What is wrong with one is
+never remembered; while its host cannot be reached, the last reading serves for a week.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from broker import audit, clock
+from broker.protocol import client_id_urls
+from broker.protocol.client_metadata import document_client
+from broker.protocol.clients import Client
+from broker.protocol.json_documents import parse_object
+from broker.protocol.registration import InvalidRegistration
+from broker.protocol.registration_policy import RegistrationPolicy
+from broker.settings import LIMITS
+from broker.store.aws import StoreUnavailable
+from broker.store.client_documents import ClientDocument, ClientDocuments
+from broker.store.registrations import Registrations
+from broker.store.registry import Registry
+from broker.upstream.client_documents import MAX_BYTES, DocumentRefused, DocumentUnreachable, fetch
+from broker.upstream.http import Sender
+
+RETRY_SECONDS = 60
+"""While a host cannot be reached, an instance asks it no more often than this, if it has an earlier reading."""
+REMEMBERED = 200
+"""Documents that one instance keeps in memory."""
+
+
+class ClientDocumentUnavailable(StoreUnavailable):
+    """A client's document cannot be read now, and no earlier reading is there. The same request may succeed later."""
+
+
+class ClientDirectory:
+    """Looks clients up by their id."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        registrations: Registrations,
+        documents: ClientDocuments,
+        http: Callable[[], Sender],
+        *,
+        local: bool,
+    ) -> None:
+        self._registry = registry
+        self._registrations = registrations
+        self._documents = documents
+        self._http = http
+        self._local = local
+        self._remembered: dict[str, ClientDocument] = {}
+
+    def client(self, client_id: str) -> Client | None:
+        """The client, or None when nobody is known by that id. Errors: StoreUnavailable."""
+        if client_id_urls.fault(client_id, local=self._local) is not None:
+            return self._registry.client(client_id)
+        policy = self._registrations.policy()
+        registered = self._registry.client(client_id)
+        if registered is not None or not policy.lets_read_documents_of(client_id_urls.host_of(client_id)):
+            return registered
+        return self._described(client_id, policy)
+
+    def origin_is_listed(self, origin: str) -> bool:
+        """Whether any client, registered or described, lists this browser origin. Errors: StoreUnavailable."""
+        if self._registry.origin_is_listed(origin):
+            return True
+        return self._registrations.policy().documents and self._documents.origin_is_listed(origin)
+
+    def forget(self) -> None:
+        """Drop what is remembered."""
+        self._remembered.clear()
+
+    def _described(self, client_id: str, policy: RegistrationPolicy) -> Client | None:
+        known = self._remembered.get(client_id)
+        if known is None or clock.now() >= known.expires_at:
+            known = self._documents.document(client_id)
+        try:
+            if known is None or clock.now() >= known.expires_at:
+                return self._read(client_id, policy, known)
+            self._remember(known)
+            return self._client_of(known, policy)
+        except (DocumentRefused, InvalidRegistration) as problem:
+            audit.event("client_document.refused", client_id=client_id, reason=str(problem))
+            return None
+
+    def _read(self, client_id: str, policy: RegistrationPolicy, known: ClientDocument | None) -> Client:
+        now = clock.now()
+        try:
+            fetched = fetch(self._http(), client_id)
+        except DocumentUnreachable as problem:
+            audit.event("client_document.unreachable", client_id=client_id, reason=problem.reason)
+            if known is None:
+                raise ClientDocumentUnavailable(f"client document: {problem.reason}") from None
+            self._remember(replace(known, expires_at=now + RETRY_SECONDS))
+            return self._client_of(known, policy)
+        client = document_client(client_id, fetched.members, policy, LIMITS)
+        document = ClientDocument(client_id, fetched.text, now, now + fetched.lifetime)
+        self._documents.keep(document, client.origins)
+        self._remember(document)
+        audit.event("client_document.read", client_id=client_id)
+        return client
+
+    def _client_of(self, document: ClientDocument, policy: RegistrationPolicy) -> Client:
+        """Checked anew, as the policy may have changed since. Errors: InvalidRegistration."""
+        members = parse_object(document.text.encode(), max_bytes=MAX_BYTES)
+        return document_client(document.client_id, members, policy, LIMITS)
+
+    def _remember(self, document: ClientDocument) -> None:
+        if len(self._remembered) >= REMEMBERED:
+            self._remembered.pop(next(iter(self._remembered)), None)
+        self._remembered[document.client_id] = document
