@@ -1,6 +1,6 @@
 """The Lambda function behind the userinfo endpoint."""
 
-from broker.endpoints import userinfo
+from broker.endpoints.drop_in import profile
 from broker.endpoints.entry import lambda_handler
 
-handler = lambda_handler(userinfo.respond)
+handler = lambda_handler(profile.respond)

@@ -17,6 +17,19 @@ def names() -> tuple[str, ...]:
 
 def document(name: str) -> dict[str, object]:
     """One provider's document, fresh, for `parse_provider`. Raises KeyError for a name that is not in the catalogue."""
+    return {key: value for key, value in _file(name).items() if key != _SERVE}
+
+
+def served(name: str) -> dict[str, object] | None:
+    """What the file says of the dialect that the broker itself speaks, for `parse_served`; None if nothing. Raises KeyError."""
+    table = _file(name).get(_SERVE)
+    return table if isinstance(table, dict) else None
+
+
+_SERVE = "serve"
+
+
+def _file(name: str) -> dict[str, object]:
     if name not in names():
         raise KeyError(name)
     return tomllib.loads((_FOLDER / f"{name}.toml").read_text(encoding="utf-8"))

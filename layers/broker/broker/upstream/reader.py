@@ -128,6 +128,10 @@ class Table:
         """Every entry as a table of its own: for tables whose keys are names."""
         return {name: self.table(name) for name in self._entries}
 
+    def names(self) -> tuple[str, ...]:
+        """The keys that are there: for tables whose keys are names."""
+        return tuple(self._entries)
+
     def value(self, key: str) -> object | None:
         return self._take(key)
 
