@@ -12,6 +12,7 @@ SUFFIX := $(if $(filter file default,$(origin PYTHON)),,-$(VERSION))
 VENV := .venv$(SUFFIX)
 SAM_VENV := .venv-sam$(SUFFIX)
 MINISTACK_VENV := .venv-ministack$(SUFFIX)
+CLIENTS_VENV := .venv-clients$(SUFFIX)
 SOURCES := .ci functions layers tests tools
 PIP_INSTALL := -m pip --disable-pip-version-check --no-input -qq install
 
@@ -21,6 +22,11 @@ TEST := $(VENV)/.test-$(VERSION)
 BROWSER := $(VENV)/.browser-$(VERSION)
 SAM := $(SAM_VENV)/.sam-$(VERSION)
 MINISTACK := $(MINISTACK_VENV)/.ministack-$(VERSION)
+CLIENTS := $(CLIENTS_VENV)/.clients-$(VERSION)
+CLIENTS_NODE := tests/clients/node_modules/.installed
+# The tests of clients that others wrote, which need those clients.
+OTHERS_CLIENTS := $(patsubst %,tests/clients/test_%.py,browser mcp node python)
+AXE := tests/browser/node_modules/.installed
 
 export SAM_CLI_TELEMETRY := 0
 # The checks of the template need a Region and no account.
@@ -28,7 +34,7 @@ export AWS_DEFAULT_REGION ?= us-east-1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run setup test browser-test lint validate build clean python
+.PHONY: help run setup test browser-test clients-test lint validate build clean python
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,10 +46,13 @@ setup: $(LOCAL) ## install what `make run` and the command `broker` need, and no
 
 test: $(TEST) $(MINISTACK) ## run the tests (PYTHON= chooses another Python, ARGS= goes to pytest)
 	@MINISTACK='$(abspath $(MINISTACK_VENV)/bin/ministack)' $(VENV)/bin/python -m pytest \
-		--ignore tests/browser --ignore tests/aws $(ARGS)
+		--ignore tests/browser --ignore tests/aws $(addprefix --ignore ,$(OTHERS_CLIENTS)) $(ARGS)
 
-browser-test: $(BROWSER) ## walk the playground in headless Chromium
+browser-test: $(BROWSER) $(AXE) ## walk the playground and every page in headless Chromium
 	@$(VENV)/bin/python -m pytest tests/browser
+
+clients-test: $(BROWSER) $(CLIENTS) $(CLIENTS_NODE) ## let OAuth clients that others wrote log in, refresh and revoke
+	@CLIENTS_PYTHON='$(abspath $(CLIENTS_VENV)/bin/python)' $(VENV)/bin/python -m pytest $(OTHERS_CLIENTS) $(ARGS)
 
 lint: $(BROWSER) ## check style and types
 	@$(VENV)/bin/ruff check $(SOURCES)
@@ -58,7 +67,7 @@ build: $(SAM) ## build what is deployed, into .aws-sam/build
 	@PATH='$(abspath $(SAM_VENV)/bin)':"$$PATH" env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL sam build
 
 clean: ## remove everything that was built or installed
-	@rm -rf .venv .venv-* .aws-sam .local build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf tests/clients/node_modules tests/browser/node_modules .venv .venv-* .aws-sam .local build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # ---------------------------------------------------------------- set-up
@@ -106,3 +115,23 @@ $(MINISTACK): requirements/ministack.txt | python
 	@$(call make_venv,$(MINISTACK_VENV))
 	@$(MINISTACK_VENV)/bin/python $(PIP_INSTALL) -r requirements/ministack.txt
 	@touch $@
+
+$(CLIENTS): requirements/clients.txt | python
+	@echo 'Setting up $(CLIENTS_VENV) for the clients of others ...' >&2
+	@$(call make_venv,$(CLIENTS_VENV))
+	@$(CLIENTS_VENV)/bin/python $(PIP_INSTALL) -r requirements/clients.txt
+	@touch $@
+
+# No install scripts: nothing here needs one, and they are how a bad package runs code on this machine.
+$(CLIENTS_NODE): tests/clients/package.json tests/clients/package-lock.json
+	@if ! command -v npm >/dev/null; then \
+		echo 'npm was not found; install Node.js and npm (Debian: apt install npm)' >&2; exit 1; fi
+	@echo 'Setting up tests/clients/node_modules for the clients of others ...' >&2
+	@npm --prefix tests/clients ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# The accessibility checker. Without npm its tests are skipped, and fail in CI.
+$(AXE): tests/browser/package.json tests/browser/package-lock.json
+	@if command -v npm >/dev/null; then \
+		npm --prefix tests/browser ci --ignore-scripts --no-audit --no-fund --loglevel=error && touch $@; \
+	else echo 'npm was not found, so accessibility is not checked (Debian: apt install npm)' >&2; fi

@@ -1,32 +1,51 @@
-"""The page on which a person chooses the provider, when the client may use several and named none."""
+"""The page on which a person chooses the provider, when the client may use several and named none.
+
+It consumes nothing: a pushed request is still there after it was shown, and going back shows it again.
+"""
 
 from html import escape
+from urllib.parse import urlencode
 
 from broker.gateway import Request, Response
-from broker.pages import page
+from broker.pages import icons, inert, page, parts
+from broker.pages.branding import current, say
 from broker.protocol.clients import Client
 from broker.protocol.parameters import Parameters
 from broker.runtime import ProviderUnusable, Runtime
+from broker.upstream.schema import Provider
 
 
 def render(request: Request, runtime: Runtime, client: Client, parameters: Parameters) -> Response:
-    """A button per provider; each sends the same authorization request again, now with the provider named."""
-    usable = [name for name in client.providers if _is_usable(runtime, name)]
-    buttons = "".join(
-        f'<button type="submit" name="provider" value="{escape(name)}">{escape(name)}</button>' for name in usable
-    )
-    fields = page.hidden_fields((name, value) for name, value in parameters.pairs() if name != "provider")
+    """A link per provider; each makes the same authorization request again, now with the provider named.
+
+    Links and not a form: browsers hold all redirects that follow a form against the page's policy, and nobody knows where a
+    provider's own pages lead.
+    """
+    usable = [provider for name in client.providers if (provider := _usable(runtime, name))]
+    title = current().text("chooser.title")
+    if not usable:
+        return page.render(title, f'<p role="alert">{say("chooser.none")}</p>', 503, sign=icons.sign(icons.ALERT))
+    asked = [(name, value) for name, value in parameters.pairs() if name != "provider"]
+    choices = "".join(_choice(request, provider, asked) for provider in usable)
+    name = f"<strong>{parts.client_name(client)}</strong>"
     body = (
-        f"<p>{escape(client.name)} asks you to sign in. Where do you have an account?</p>"
-        f'<form method="get" action="{escape(request.issuer)}/authorize">{fields}{buttons}</form>'
+        f'<p>{say("chooser.intro", client=name)}</p><nav aria-label="{say("chooser.list")}">'
+        f'<ul class="choices">{choices}</ul></nav>'
     )
-    providers = [runtime.provider(name).authorize.url for name in usable]
-    return page.render("Choose how to sign in", body, form_targets=(request.issuer, *providers))
+    return page.render(title, body)
 
 
-def _is_usable(runtime: Runtime, name: str) -> bool:
+def _choice(request: Request, provider: Provider, asked: list[tuple[str, str]]) -> str:
+    url = f"{request.url}?{urlencode([*asked, ('provider', provider.name)])}"
+    words = say("chooser.option", provider=inert.isolated(provider.title))
+    return (
+        f'<li><a class="choice" href="{escape(url)}" rel="nofollow"><span class="tile" aria-hidden="true">'
+        f"{inert.initial(provider.title)}</span><span>{words}</span>{icons.CHEVRON}</a></li>"
+    )
+
+
+def _usable(runtime: Runtime, name: str) -> Provider | None:
     try:
-        runtime.provider(name)
+        return runtime.provider(name)
     except ProviderUnusable:
-        return False
-    return True
+        return None

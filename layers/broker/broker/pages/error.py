@@ -4,7 +4,8 @@ import json
 from html import escape
 
 from broker.gateway import Request, Response
-from broker.pages import page
+from broker.pages import icons, page
+from broker.pages.branding import current, say
 
 
 def render(
@@ -12,12 +13,20 @@ def render(
 ) -> Response:
     """The error for a person, or as JSON for a program that asks for it.
 
-    `explanation` says what to do next; `code` is the OAuth error code, for the developer.
+    `explanation` says what to do next; `code` is the OAuth error code, for the developer. English texts that stand in
+    `broker.pages.texts` are shown in the operator's words; a program gets the English ones.
     """
     headers = {"retry-after": str(retry_after)} if retry_after is not None else {}
     if "application/json" in request.headers.get("accept", ""):
         document = json.dumps({"error": code, "error_description": explanation})
         return Response(status, document, {"content-type": "application/json"} | headers)
-    reference = f'<p class="soft">For support: <code>{escape(code)}</code>, request <code>{escape(request.request_id)}</code></p>'
-    response = page.render(title, f"<p>{escape(explanation)}</p>{reference}", status)
+    brand = current()
+    body = (
+        f'<p role="alert">{escape(brand.translated(explanation))}</p>'
+        f'<p class="support-note">{say("error.support")}</p><dl class="support">'
+        f"<dt>{say('error.code')}</dt><dd><code>{escape(code)}</code></dd>"
+        f"<dt>{say('error.request')}</dt><dd><code>{escape(request.request_id)}</code></dd></dl>"
+    )
+    shown = brand.translated(title)
+    response = page.render(shown, body, status, sign=icons.sign(icons.ALERT))
     return Response(response.status, response.body, {**response.headers, **headers})

@@ -5,6 +5,7 @@ from html import escape
 
 from broker.gateway import Request, Response
 from broker.pages import page
+from broker.pages.branding import current, say
 
 SCRIPT_PATH = "/assets/form-post.js"
 SCRIPT = "document.forms[0].submit();\n"
@@ -16,10 +17,10 @@ def render(
 ) -> Response:
     """The form with the answer's parameters, to `redirect_uri`."""
     body = (
-        "<p>One more step brings you back to the application.</p>"
+        f"<p>{say('return.intro')}</p>"
         f'<form method="post" action="{escape(redirect_uri)}">{page.hidden_fields(parameters)}'
-        '<button type="submit">Continue</button></form>'
+        f'<button type="submit">{say("return.button")}</button></form>'
     )
     script = request.issuer + SCRIPT_PATH
-    response = page.render("Signing you in", body, form_targets=(redirect_uri,), script=script)
+    response = page.render(current().text("return.title"), body, returns_to=redirect_uri, script=script)
     return Response(response.status, response.body, response.headers, cookies)

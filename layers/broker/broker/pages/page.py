@@ -2,38 +2,40 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from html import escape
 from urllib.parse import urlsplit
 
+from broker.brand import Brand
 from broker.gateway import Response
+from broker.pages import branding, icons, style
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1c1f26; --soft: #545b69; --paper: #fff; --ground: #f2f4f8; --line: #d5dae3; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #eceff5; --soft: #a9b1c0; --paper: #1b1f28; --ground: #11141a; --line: #343b49; } }
-* { box-sizing: border-box; }
-body { margin: 0; min-height: 100vh; display: grid; place-items: center; padding: 1.5rem; background: var(--ground);
-  color: var(--ink); font: 1rem/1.55 system-ui, sans-serif; }
-main { width: 100%; max-width: 30rem; padding: 2rem; background: var(--paper); border: 1px solid var(--line);
-  border-radius: 0.75rem; }
-h1 { margin: 0 0 0.75rem; font-size: 1.4rem; line-height: 1.25; }
-p { margin: 0 0 0.75rem; }
-.soft { color: var(--soft); font-size: 0.9rem; }
-code { font-size: 0.9em; overflow-wrap: anywhere; }
-"""
-_STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+_SOURCE = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", re.IGNORECASE)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.IGNORECASE)
 
 
-def headers(form_targets: Sequence[str] = (), script: str = "'none'") -> dict[str, str]:
+def headers(
+    form_targets: Sequence[str] = (),
+    script: str = "'none'",
+    *,
+    returns_to: str | None = None,
+    brand: Brand | None = None,
+) -> dict[str, str]:
     """The headers of a page: RFC 9700 section 4.16 (no framing) and a policy under which injected markup does nothing.
 
-    `form_targets`: URLs that its form leads to, redirects included, because browsers check those too.
+    form_targets: URLs that its form is sent to; only their origins are allowed.
+    returns_to: the client's URL that the answer to the form leads to. Browsers check every redirect that follows a form
+        (Chromium does), and a client may well send the browser on to another host of its own after it took the code; so its
+        scheme is allowed, not its origin alone.
     """
-    targets = " ".join(dict.fromkeys(_source(url) for url in form_targets)) or "'none'"
+    brand = brand or branding.current()
+    sources = [_source(url) for url in form_targets] + ([_scheme(returns_to)] if returns_to else [])
+    targets = " ".join(dict.fromkeys(sources)) or "'none'"
     policy = (
-        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src 'none'; script-src {script}; base-uri 'none';"
-        f" form-action {targets}; frame-ancestors 'none'"
+        f"default-src 'none'; style-src '{_style_hash(brand)}'; img-src {brand.logo_source}; script-src {script};"
+        f" base-uri 'none'; form-action {targets}; frame-ancestors 'none'"
     )
     return {
         "content-type": "text/html; charset=utf-8",
@@ -43,16 +45,33 @@ def headers(form_targets: Sequence[str] = (), script: str = "'none'") -> dict[st
 
 
 def render(
-    title: str, body: str, status: int = 200, *, form_targets: Sequence[str] = (), script: str | None = None
+    title: str,
+    body: str,
+    status: int = 200,
+    *,
+    form_targets: Sequence[str] = (),
+    returns_to: str | None = None,
+    script: str | None = None,
+    heading: str | None = None,
+    sign: str = "",
 ) -> Response:
-    """A whole page. `title` is text, `body` is HTML whose variable parts the caller has escaped; `script` is a URL."""
+    """A whole page. `title` is text, `body` is HTML whose variable parts the caller has escaped; `script` is a URL.
+
+    heading: HTML of the heading, where it is not the title. Names that strangers chose belong there, not in a title.
+    sign: HTML of the picture above it, which is decoration.
+    """
+    brand = branding.current()
     tag = f'<script src="{escape(script)}" defer></script>' if script else ""
+    shown = heading if heading is not None else escape(title)
     document = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<!doctype html><html lang="{brand.language}" dir="{brand.direction}"><head><meta charset="utf-8">'
+        f"<title>{escape(title)} – {escape(brand.name)}</title>"
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex">'
-        f"<style>{STYLE}</style>{tag}</head><body><main><h1>{escape(title)}</h1>{body}</main></body></html>"
+        f"<style>{style.sheet(brand)}</style>{tag}</head><body>{_header(brand)}"
+        f"<main>{sign}<h1>{shown}</h1>{body}</main>{_footer(brand)}</body></html>"
     )
-    return Response(status, document, headers(form_targets, escape(script) if script else "'none'"))
+    policy = headers(form_targets, escape(script) if script else "'none'", returns_to=returns_to, brand=brand)
+    return Response(status, document, policy)
 
 
 def hidden_fields(pairs: Iterable[tuple[str, str]]) -> str:
@@ -60,11 +79,36 @@ def hidden_fields(pairs: Iterable[tuple[str, str]]) -> str:
     return "".join(f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">' for name, value in pairs)
 
 
+def _header(brand: Brand) -> str:
+    # The name stands beside the logo, so the picture adds nothing for who cannot see it.
+    logo = f'<img src="{escape(brand.logo)}" alt="" referrerpolicy="no-referrer">' if brand.logo else icons.SHIELD
+    return f"<header>{logo}<span>{escape(brand.name)}</span></header>"
+
+
+def _footer(brand: Brand) -> str:
+    links = "".join(
+        f'<li><a href="{escape(link.url)}" rel="noreferrer">{escape(link.label)}</a></li>'
+        for link in brand.footer_links
+    )
+    listed = f'<nav aria-label="{branding.say("footer.label")}"><ul>{links}</ul></nav>' if links else ""
+    return f"<footer><p>{branding.say('footer.note')}</p>{listed}</footer>"
+
+
+@lru_cache(maxsize=4)
+def _style_hash(brand: Brand) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(style.sheet(brand).encode()).digest()).decode()
+
+
 def _source(url: str) -> str:
-    """A URL as a source of a Content-Security-Policy: its origin, or its scheme alone for a native app's URL."""
+    """A URL as a source of a Content-Security-Policy: its origin, or its scheme alone where a policy knows no origin (a
+    native app's URL, an IPv6 address, a host that is not ASCII). Whatever a URL holds, no other directive gets in."""
     if url == "'self'":
         return url
     parts = urlsplit(url)
-    if parts.scheme in ("http", "https") and parts.hostname:
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    return f"{parts.scheme}:"
+    origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    return origin if _SOURCE.fullmatch(origin) else _scheme(url)
+
+
+def _scheme(url: str) -> str:
+    scheme = urlsplit(url).scheme
+    return f"{scheme}:" if _SCHEME.fullmatch(scheme) else "'none'"

@@ -1,0 +1,332 @@
+"""Consent: asked per client, person and scope, only of the browser that logged in, and answered once (RFC 9700 section 4.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from html import escape
+from typing import Any
+
+import pytest
+import requests
+
+from broker_testing.browser import Browser, forms
+from broker_testing.conformance import Clients
+from broker_testing.journey import Login, TestClient, register
+from broker_testing.parallel import at_once
+from broker_testing.sandbox import counted, start_counting
+from conformance.front_channel import assert_error_redirect, assert_page, assert_refused, get_exactly
+
+SCRIPT = "<script>alert(1)</script>"
+OVERRIDE, ISOLATE_END, ZERO_WIDTH = "\u202e", "\u2069", "\u200b"
+
+
+@dataclass
+class Asked:
+    """A login that stands at the consent page."""
+
+    login: Login
+    page: requests.Response
+
+    @property
+    def text(self) -> str:
+        """The page's HTML."""
+        return assert_page(self.page, 200)
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """What its form brings back."""
+        (form,) = forms(self.page)
+        assert (form.method, form.action) == ("post", f"{self.login.client.base}/consent")
+        assert form.buttons == [("decision", "allow"), ("decision", "deny")]
+        return form.fields
+
+    def answer(
+        self, decision: str = "allow", browser: Browser | None = None, changes: Mapping[str, str | None] | None = None
+    ) -> requests.Response:
+        """Press a button, with fields changed, or removed by None, in this browser or another."""
+        fields = {name: value for name, value in (self.fields | dict(changes or {})).items() if value is not None}
+        return (browser or self.login.browser).post(self.page.url.partition("?")[0], fields | {"decision": decision})
+
+    def again(self) -> requests.Response:
+        """Load the page once more."""
+        return self.login.browser.get(self.page.url)
+
+
+def asked(client: TestClient, username: str = "johndoe", **changes: str) -> Asked:
+    """Log in as far as the question."""
+    login = Login(client)
+    back = login.browser.get(login.callback_url(username=username, **changes))
+    assert back.status_code == 303
+    assert back.headers["location"].startswith(f"{client.base}/consent?")
+    return Asked(login, login.browser.follow(back))
+
+
+def third_party(base: str, **attributes: Any) -> TestClient:
+    """A fresh client that nobody has agreed to yet."""
+    return register(base, **{"first_party": False, "providers": ("openid",), **attributes})
+
+
+def assert_allowed(question: Asked, response: requests.Response) -> None:
+    """The client gets a code, and the code is good."""
+    answer = question.login.read_answer(response)
+    assert set(answer) == {"code", "state", "iss"}
+    redeemed = question.login.redeem()
+    assert redeemed.status_code == 200, redeemed.text
+
+
+def is_asked(client: TestClient, username: str = "johndoe", **changes: str) -> bool:
+    """Whether a login leads to the question rather than back to the client."""
+    login = Login(client)
+    location = login.browser.get(login.callback_url(username=username, **changes)).headers["location"]
+    assert location.startswith((f"{client.base}/consent?", client.redirect_uri))
+    return location.startswith(f"{client.base}/consent?")
+
+
+# -- what is asked -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.spec("PAGE-1", "RFC 9700 4.4")
+def test_the_page_says_who_asks_for_what_as_whom_and_where_to(clients: Clients) -> None:
+    question = asked(clients.third_party, prompt="consent")
+    text = question.text
+    for words in (
+        clients.third_party.registered.name,
+        "John Doe",
+        "john@example.com",
+        "See your e-mail address",
+        '<strong dir="ltr">app.example</strong>',
+        "is not run by",
+    ):
+        assert words in text
+    assert "://" not in text.split("<main>")[1].replace(f"{clients.base}/consent", "")  # no picture, no link of others
+    assert_allowed(question, question.answer())
+
+
+@pytest.mark.spec("PAGE-1", "RFC 9700 4.4")
+def test_nothing_is_issued_before_the_answer(clients: Clients) -> None:
+    question = asked(clients.third_party, prompt="consent")
+    assert "code=" not in question.page.url
+    assert "tbc_" not in question.text
+    # The provider's answer cannot be used again either, to get around the question.
+    assert_refused(
+        question.login.browser.get(f"{clients.base}/callback/openid?code=x&state={question.fields['login']}")
+    )
+    assert_allowed(question, question.answer())
+
+
+@pytest.mark.local_only
+@pytest.mark.spec("PAGE-1", "RFC 8252 8.12")
+@pytest.mark.parametrize(
+    ("redirect_uri", "source"),
+    [
+        ("com.example.app:/cb", "com.example.app:"),
+        ("http://127.0.0.1:9999/cb", "http:"),
+        ("http://[::1]:9999/cb", "http:"),
+        ("http://localhost:9999/cb", "http:"),
+    ],
+)
+def test_an_app_on_the_device_is_warned_of_and_can_be_returned_to(
+    clients: Clients, redirect_uri: str, source: str
+) -> None:
+    """Any program may have opened the page in the name of such a client."""
+    question = asked(third_party(clients.base, redirect_uris=(redirect_uri,), origins=()))
+    assert "an app on this device" in question.text
+    policy = question.page.headers["content-security-policy"]
+    assert f"form-action {clients.base} {source};" in policy
+    assert_allowed(question, question.answer())
+
+
+# -- whose answer counts -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.spec("PAGE-2", "RFC 9700 4.7")
+def test_another_browser_neither_sees_nor_answers_the_question(clients: Clients) -> None:
+    """Else an attacker could have his own login approved by somebody else, or approve it there himself."""
+    question = asked(clients.third_party, prompt="consent")
+    victim = Browser()
+    assert_refused(victim.get(question.page.url))
+    for decision in ("allow", "deny"):
+        assert_refused(question.answer(decision, victim))
+    # Nor one that has a question of its own open.
+    other = asked(clients.third_party, prompt="consent")
+    assert_refused(other.login.browser.get(question.page.url))
+    assert_refused(question.answer("allow", other.login.browser))
+    assert_allowed(question, question.answer())
+    assert_allowed(other, other.answer())
+
+
+@pytest.mark.spec("PAGE-2", "RFC 9700 4.7")
+def test_the_form_cannot_be_forged(clients: Clients) -> None:
+    """A page elsewhere can make the browser send a form with its cookies, but does not know the token."""
+    question, other = (asked(clients.third_party, prompt="consent") for _ in range(2))
+    forgeries: tuple[dict[str, str | None], ...] = (
+        {"token": None},
+        {"token": ""},
+        {"token": "A" * 43},
+        {"token": "é"},
+        {"token": other.fields["token"]},
+        {"login": other.fields["login"]},
+        {"login": None},
+        {"login": question.fields["login"][:-1] + "_"},
+        {"login": "é"},
+    )
+    for forged in forgeries:
+        assert_refused(question.answer(changes=forged))
+    for decision in ("", "yes", "Allow", "allow deny"):
+        assert_refused(question.answer(decision))
+    assert_allowed(question, question.answer())
+
+
+@pytest.mark.spec("PAGE-2", "PAGE-3", "RFC 9110 9.2.1")
+def test_the_answer_is_never_taken_from_an_address(clients: Clients) -> None:
+    question = asked(clients.third_party, prompt="consent")
+    shown = question.login.browser.get(f"{question.page.url}&decision=allow&token={question.fields['token']}")
+    assert_page(shown, 200)
+    url = question.page.url.partition("?")[0]
+    as_json = question.login.browser.post(url, "{}", {"content-type": "application/json"})
+    assert_refused(as_json)
+    assert_allowed(question, question.answer())
+
+
+@pytest.mark.spec("PAGE-2")
+def test_two_tabs_ask_and_answer_apart(clients: Clients) -> None:
+    browser = Browser()
+    logins = [Login(clients.third_party, browser=browser) for _ in range(2)]
+    questions = []
+    for login in logins:
+        back = browser.get(login.callback_url(prompt="consent"))
+        questions.append(Asked(login, browser.follow(back)))
+    assert_error_redirect(logins[1], questions[1].answer("deny"), "access_denied")
+    assert_allowed(questions[0], questions[0].answer())
+
+
+# -- looking changes nothing ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.spec("PAGE-3", "RFC 9110 9.2.1")
+def test_loading_the_page_many_times_changes_nothing(clients: Clients) -> None:
+    """Reloads, the back button, previews of links, and browsers that load pages ahead."""
+    question = asked(clients.third_party, prompt="consent")
+    browser = question.login.browser
+    for headers in ({}, {"sec-purpose": "prefetch"}, {"purpose": "preview"}, {"x-moz": "prefetch"}):
+        assert browser.get(question.page.url, headers).text == question.page.text
+    head = browser.session.head(question.page.url, allow_redirects=False, timeout=30)
+    assert (head.status_code, head.text) == (200, "")
+    assert "set-cookie" not in head.headers
+    # Without the cookies, as a preview elsewhere would.
+    assert_refused(get_exactly(question.page.url))
+    assert_allowed(question, question.answer())
+
+
+# -- answered once -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.spec("PAGE-4")
+def test_a_double_click_gives_one_code(clients: Clients) -> None:
+    question = asked(clients.third_party, prompt="consent")
+    cookies = dict(question.login.browser.session.cookies)
+    url, form = question.page.url.partition("?")[0], question.fields | {"decision": "allow"}
+    send = partial(requests.post, url, data=form, cookies=cookies, allow_redirects=False, timeout=30)
+    answers = at_once([send] * 4)
+    assert sorted(answer.status_code for answer in answers) == [303, 400, 400, 400]
+    (given,) = [answer for answer in answers if answer.status_code == 303]
+    assert_allowed(question, given)
+
+
+@pytest.mark.spec("PAGE-4")
+@pytest.mark.parametrize("decision", ["allow", "deny"])
+def test_going_back_after_the_answer_finds_the_question_closed(clients: Clients, decision: str) -> None:
+    question = asked(clients.third_party, prompt="consent")
+    cookies = dict(question.login.browser.session.cookies)
+    given = question.answer(decision)
+    assert given.status_code == 303
+    assert "Max-Age=0" in given.headers["set-cookie"]
+    for kept in ({}, cookies):  # with the cookie cleared, and by somebody who kept it
+        assert_refused(requests.get(question.page.url, cookies=kept, timeout=30))
+        for later in ("allow", "deny"):
+            form = question.fields | {"decision": later}
+            assert_refused(requests.post(question.page.url.partition("?")[0], data=form, cookies=kept, timeout=30))
+    if decision == "allow":
+        assert_allowed(question, given)
+
+
+@pytest.mark.local_only
+@pytest.mark.spec("PAGE-4", "CB-50", "RFC 6749 4.1.2.1")
+def test_denying_ends_the_login_and_revokes_at_the_provider(clients: Clients) -> None:
+    client = third_party(clients.base)
+    question = asked(client)
+    start_counting(clients.base, "openid")
+    assert_error_redirect(question.login, question.answer("deny"), "access_denied")
+    revoked = {name: times for name, times in counted(clients.base, "openid").items() if name.startswith("revoke")}
+    assert sum(revoked.values()) >= 1
+    assert is_asked(client)  # a no is not remembered as a yes
+
+
+# -- remembered ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.local_only
+@pytest.mark.spec("PAGE-5", "OpenID Core 3.1.2.4")
+def test_an_answer_counts_for_its_client_person_and_scope(clients: Clients) -> None:
+    client = third_party(clients.base)
+    question = asked(client, scope="openid profile")
+    assert_allowed(question, question.answer())
+    assert not is_asked(client, scope="openid profile")
+    assert not is_asked(client, scope="profile")
+    assert is_asked(client, scope="openid profile email"), "more scope"
+    assert is_asked(client, username="johnsmith", scope="openid profile"), "another person"
+    assert is_asked(third_party(clients.base), scope="openid profile"), "another client"
+    assert is_asked(client, scope="openid profile", prompt="consent"), "asked to ask"
+
+
+@pytest.mark.spec("PAGE-5", "OpenID Core 3.1.2.1")
+def test_prompt_consent_asks_for_first_party_clients_too(clients: Clients) -> None:
+    assert not is_asked(clients.public)
+    question = asked(clients.public, prompt="consent")
+    assert "is not run by" not in question.text
+    assert_allowed(question, question.answer())
+
+
+# -- names ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.local_only
+@pytest.mark.spec("PAGE-6", "AUTHZ-41", "RFC 9700 4.16")
+def test_names_cannot_write_turn_or_flood_the_page(clients: Clients) -> None:
+    names = (
+        SCRIPT,
+        "{brand} {client}",
+        f"moc.elgoog{OVERRIDE}{ISOLATE_END}",
+        f"G{ZERO_WIDTH}oogle",
+        "Long " * 2000,
+        "\x00\x1b[2J\r\nX",
+        "﷽" * 300,
+    )
+    for name in names:
+        text = asked(third_party(clients.base, name=name)).text
+        assert SCRIPT not in text
+        assert not {OVERRIDE, ISOLATE_END, ZERO_WIDTH, "\x00", "\x1b"} & set(text)
+        assert len(text.split("<h1>")[1].split("</h1>")[0]) < 700
+    text = asked(third_party(clients.base, name="{brand} & {client}")).text
+    assert f"<bdi>{escape('{brand} & {client}')}</bdi>" in text
+    assert "An application without a name" in asked(third_party(clients.base, name=OVERRIDE * 3)).text
+
+
+@pytest.mark.local_only
+@pytest.mark.spec("PAGE-6")
+def test_addresses_of_a_client_are_links_only_if_https(clients: Clients) -> None:
+    client = third_party(
+        clients.base,
+        client_uri="javascript:alert(1)",
+        policy_uri='https://two.example/"onmouseover="alert(1)',
+        tos_uri="http://two.example/",
+        logo_uri="https://pictures.example/logo.png",
+    )
+    text = asked(client).page.text
+    assert "javascript:" not in text
+    assert "pictures.example" not in text
+    assert 'href="http://two' not in text
+    assert f'href="{escape("https://two.example/" + chr(34))}onmouseover=&quot;alert(1)" target="_blank"' in text
+    assert 'rel="noopener noreferrer"' in text
