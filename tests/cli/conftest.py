@@ -17,6 +17,7 @@ import pytest
 
 from broker import clock
 from broker.store.grants import Grants
+from broker.store.registrations import Registrations
 from broker.store.registry import Registry
 from broker_cli import main
 from broker_local import aws
@@ -94,6 +95,11 @@ class Operator:
     @property
     def registry(self) -> Registry:
         return Registry(self.aws("dynamodb"), self.environment["BROKER_REGISTRY_TABLE"], cache_seconds=0)
+
+    @property
+    def registrations(self) -> Registrations:
+        table = self.environment["BROKER_REGISTRY_TABLE"]
+        return Registrations(self.aws("dynamodb"), table, cache_seconds=0)
 
     @property
     def grants(self) -> Grants:

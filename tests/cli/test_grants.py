@@ -175,9 +175,9 @@ def test_expiry_is_explained(registered: Operator) -> None:
 def test_every_reason_that_the_broker_writes_has_a_sentence() -> None:
     written: set[str] = set()
     for source in (PROJECT / "layers" / "broker" / "broker").rglob("*.py"):
-        for arguments in re.findall(r"\bgrants\.end\((.*)\)", source.read_text("utf-8")):
+        for arguments in re.findall(r"\b(?:grants|ending)\.end\(((?:[^()]|\([^()]*\))*)\)", source.read_text("utf-8")):
             written |= set(re.findall(r'"([a-z_]+)"', arguments))
-    assert written >= {"reuse", "revoked", "code_replay"}
+    assert written >= {"reuse", "revoked", "code_replay", "upstream_revoked", "logout", "denied", "login_failed"}
     assert written | {"operator"} == set(END_REASONS)
     documented = re.findall(r"^\| `([a-z_]+)` \|", (PROJECT / "docs" / "operating.md").read_text("utf-8"), re.MULTILINE)
     assert set(documented) == set(END_REASONS)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import jwt
 import pytest
 import requests
-from broker_testing.journey import CALLBACK, Login, refresh, register, revoke, userinfo
+
+from broker_testing.journey import Login, refresh, register, revoke, userinfo
 
 REFRESHING = ("infolobby", "lockitnetwork", "redbooth", "openid")
 PROVIDERS = (*REFRESHING, "phpapi", "iternio", "iternio-live")
@@ -48,3 +49,16 @@ def test_deny(base: str, provider: str) -> None:
     assert answer["state"] == login.parameters["state"]
     assert answer["iss"] == base
     assert "code" not in answer
+
+
+@pytest.mark.parametrize("alg", ["ES256", "RS256"])
+def test_tokens_are_signed_as_registered(base: str, alg: str) -> None:
+    """Both kinds of token, verified by the published keys and nothing else."""
+    login = Login(register(base, id_token_alg=alg, access_token_alg=alg))
+    tokens = login.tokens()
+    keys = jwt.PyJWKSet.from_dict(requests.get(f"{base}/.well-known/jwks.json", timeout=30).json())
+    for text, audience in ((tokens["id_token"], login.client.client_id), (tokens["access_token"], base)):
+        key = keys[jwt.get_unverified_header(text)["kid"]]
+        claims = jwt.decode(text, key, algorithms=[alg], audience=audience, issuer=base)
+        assert claims["sub"].startswith("infolobby|")
+    assert userinfo(base, tokens["access_token"]).status_code == 200

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from broker.upstream import serve
 from broker_local import aws
 from broker_local.api_gateway import match_route
 from broker_local.privileges import allowed, enforced, required, running
@@ -22,14 +23,25 @@ ROUTES = {
     "ANY /callback/{provider}",
     "ANY /consent",
     "ANY /par",
+    "ANY /device",
+    "ANY /device_authorization",
     "ANY /assets/form-post.js",
     "ANY /token",
     "ANY /refresh",
     "ANY /userinfo",
     "ANY /revoke",
+    "ANY /introspect",
+    "ANY /logout",
+    "ANY /register",
+    "ANY /register/{client_id}",
     "ANY /.well-known/oauth-authorization-server",
+    "ANY /.well-known/oauth-authorization-server/{path+}",
     "ANY /.well-known/openid-configuration",
+    "ANY /.well-known/openid-configuration/{path+}",
+    "ANY /.well-known/oauth-protected-resource",
+    "ANY /.well-known/oauth-protected-resource/{path+}",
     "ANY /.well-known/jwks.json",
+    *(f"ANY {path}" for path in serve.routes()),
 }
 API_TIMEOUT = 30
 SANDBOX = {"EnableSandbox": "true", "SandboxClientSecret": "x" * 16}
@@ -129,6 +141,7 @@ def test_environment_of_a_function() -> None:
         "BROKER_GRANTS_TABLE": "example-GrantsTable",
         "BROKER_KEYS_SECRET": "example/keys",
         "BROKER_PROVIDER_SECRET_PREFIX": "example/provider/",
+        "BROKER_RATE_LIMITS": "",
         "BROKER_LOCAL": "",
         "POWERTOOLS_SERVICE_NAME": "token-broker",
         "POWERTOOLS_LOG_LEVEL": "INFO",
@@ -176,10 +189,10 @@ def test_least_privilege() -> None:
 
 
 def test_the_registry_is_read_only_and_the_sandbox_apart() -> None:
-    """No function can write a client, and the sandbox touches nothing of the broker's."""
+    """No function but the one for self-registration can write a client, and the sandbox touches nothing of the broker's."""
     for name, statement in statements():
         text = json.dumps(statement)
-        if "RegistryTable" in text:
+        if "RegistryTable" in text and name != "RegisterFunction":
             assert statement["Action"] == "dynamodb:GetItem", name
         assert ("SandboxTable" in text) is (name == "SandboxFunction")
     layers = document()["Resources"]["SandboxFunction"]["Properties"]["Layers"]
@@ -190,7 +203,13 @@ def test_who_has_no_provider_secrets() -> None:
     """Publishing keys and keeping a pushed request need no provider; all else may have to talk to one."""
     holders = {name for name, statement in statements() if statement["Sid"] == "ReadProviderSecrets"}
     everything = set(resources("AWS::Serverless::Function"))
-    assert everything - holders == {"MetadataFunction", "ParFunction", "SandboxFunction"}
+    assert everything - holders == {
+        "IntrospectFunction",
+        "MetadataFunction",
+        "ParFunction",
+        "RegisterFunction",
+        "SandboxFunction",
+    }
 
 
 def test_tables() -> None:

@@ -6,13 +6,16 @@ A client secret is made here, printed once, and kept as SHA-256. It never appear
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from broker import clock
-from broker.protocol.capabilities import GRANT_TYPES, ID_TOKEN_ALGORITHMS
+from broker.protocol.capabilities import ID_TOKEN_ALGORITHMS
+from broker.protocol.client_authentication import METHODS
 from broker.protocol.clients import SECRET_METHODS, Client, ClientSecret, hash_secret
+from broker.protocol.jws import BadKey, key_set
 from broker.protocol.registration import (
     ACCESS_TOKEN_FORMATS,
     LIFETIMES,
@@ -22,9 +25,10 @@ from broker.protocol.registration import (
 )
 from broker.settings import LIMITS
 from broker.store.registry import AlreadyExists, NotFound
+from broker.upstream import serve
 from broker_cli.connection import Connection, connect
 from broker_cli.failures import WrongInput, aws_failures
-from broker_cli.options import Group
+from broker_cli.options import GrantType, Group
 from broker_cli.output import Json, ago, confirm, emit, moment, sheet, span, table
 
 Decorated = TypeVar("Decorated", bound=Callable[..., None])
@@ -41,13 +45,28 @@ _OPTIONS = {
     "resources": "--resource",
     "auth_methods": "--auth-method",
     "client_id": "--client-id",
+    "dialect": "--dialect",
+    "token_by_get": "--token-by-get",
     "require_pkce": "--no-pkce",
+    "served_resources": "--serves",
+    "post_logout_redirect_uris": "--post-logout-redirect-uri",
+    "backchannel_logout_uri": "--backchannel-logout-uri",
+    "jwks": "--jwks-file",
+    "jwks_uri": "--jwks-uri",
     **{
         name: "--" + name.replace("_", "-")
-        for name in (*LIFETIMES, "refresh_cookie", "id_token_alg", "access_token_format")
+        for name in (
+            *LIFETIMES,
+            *("refresh_cookie", "id_token_alg", "access_token_format", "access_token_alg", "require_par"),
+        )
     },
 }
-_LISTS = frozenset({"redirect_uris", "origins", "providers", "scope", "grant_types", "resources", "auth_methods"})
+_LISTS = frozenset(
+    {
+        *("redirect_uris", "origins", "providers", "scope", "grant_types", "resources", "auth_methods"),
+        *("served_resources", "post_logout_redirect_uris"),
+    }
+)
 
 
 class _Seconds(click.ParamType[int | str]):
@@ -60,6 +79,18 @@ class _Seconds(click.ParamType[int | str]):
         if text == "default" or (text.isascii() and text.isdigit()):
             return text if text == "default" else int(text)
         return self.fail(f"{text!r} is not a whole number of seconds, nor 'default'", param, ctx)
+
+
+class _KeyFile(click.ParamType[str]):
+    """A file with a JWK Set; its text."""
+
+    name = "file"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return Path(str(value)).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            return self.fail(f"{str(value)!r} cannot be read ({type(error).__name__})", param, ctx)
 
 
 def _client_options(command: Decorated) -> Decorated:
@@ -89,8 +120,22 @@ def _client_options(command: Decorated) -> Decorated:
             "--auth-method",
             "auth_methods",
             multiple=True,
-            type=click.Choice(SECRET_METHODS),
-            help="How it sends its secret (default: both).",
+            type=click.Choice([method for method in METHODS if method != "none"]),
+            help="How it sends its secret (default: by both), or private_key_jwt: it signs with a key of its own.",
+        ),
+        click.option(
+            "--jwks-file",
+            "jwks",
+            type=_KeyFile(),
+            metavar="FILE",
+            help="Its public keys, a JWK Set, for private_key_jwt.",
+        ),
+        click.option("--jwks-uri", metavar="URL", help="Where it publishes its public keys, for private_key_jwt."),
+        click.option(
+            "--dpop/--no-dpop",
+            "dpop_bound",
+            default=None,
+            help="Whether all its tokens must be bound to a key (RFC 9449); it may always use DPoP.",
         ),
         click.option(
             "--refresh-cookie/--no-refresh-cookie",
@@ -104,6 +149,31 @@ def _client_options(command: Decorated) -> Decorated:
         click.option("--id-token-alg", type=click.Choice(ID_TOKEN_ALGORITHMS), help="Signature of its ID tokens."),
         click.option(
             "--access-token-format", type=click.Choice(ACCESS_TOKEN_FORMATS), help="Format of its access tokens."
+        ),
+        click.option(
+            "--access-token-alg", type=click.Choice(ID_TOKEN_ALGORITHMS), help="Signature of its JWT access tokens."
+        ),
+        click.option(
+            "--first-party/--third-party",
+            "first_party",
+            default=None,
+            help="Whether you run it yourself; people are asked for their consent before others get anything.",
+        ),
+        click.option(
+            "--require-par/--no-require-par",
+            "require_par",
+            default=None,
+            help="It must push its authorization requests (RFC 9126).",
+        ),
+        click.option(
+            "--dialect",
+            metavar="NAME",
+            help="The provider whose guide it was written for: it may use that provider's paths here; '' for none.",
+        ),
+        click.option(
+            "--token-by-get/--no-token-by-get",
+            default=None,
+            help="Whether it may, in its dialect, ask for tokens by GET; its secret is then in URLs, and in logs.",
         ),
         click.option(
             "--require-redirect-uri/--no-require-redirect-uri",
@@ -120,8 +190,8 @@ def _client_options(command: Decorated) -> Decorated:
             "--grant-type",
             "grant_types",
             multiple=True,
-            type=click.Choice(GRANT_TYPES),
-            help="A grant type it may use (default: all).",
+            type=GrantType(),
+            help="A grant type it may use; repeatable (default: authorization_code and refresh_token).",
         ),
         click.option(
             "--resource",
@@ -129,6 +199,25 @@ def _client_options(command: Decorated) -> Decorated:
             multiple=True,
             metavar="URI",
             help="A resource it may ask tokens for (RFC 8707); repeatable.",
+        ),
+        click.option(
+            "--serves",
+            "served_resources",
+            multiple=True,
+            metavar="URI",
+            help="A resource it answers for: it may introspect tokens for it (RFC 7662); repeatable.",
+        ),
+        click.option(
+            "--post-logout-redirect-uri",
+            "post_logout_redirect_uris",
+            multiple=True,
+            metavar="URI",
+            help="Where a sign-out returns to; repeatable.",
+        ),
+        click.option(
+            "--backchannel-logout-uri",
+            metavar="URL",
+            help="Where its server is told that a login has ended; empty for nowhere.",
         ),
     ]
     for switch in reversed(switches):
@@ -149,8 +238,8 @@ def add(client_id: str | None, confidential: bool | None, **given: Any) -> None:
     """Register a client. Prints its id and, once, the secret of a confidential one."""
     broker = connect()
     now = clock.now()
-    secret = _new_secret() if confidential else None
     changes = _changes(given)
+    secret = _new_secret() if confidential and not _signs(changes) else None
     with aws_failures():
         changes.setdefault(
             "providers", tuple(sorted(entry.name for entry in broker.registry.providers() if not entry.disabled))
@@ -208,7 +297,11 @@ def update(client_id: str, confidential: bool | None, **given: Any) -> None:
         raise WrongInput("Nothing was given to change; see 'broker client update --help' for what can be.")
     if confidential is False and "auth_methods" in changes:
         raise WrongInput("--public and --auth-method exclude each other; give one of them.")
-    secret = _new_secret() if confidential and before.is_public else None
+    secret = _new_secret() if _needs_secret(before, confidential, changes) else None
+    if _signs(changes):
+        changes = {**changes, "secrets": ()}
+    if "jwks" in changes or "jwks_uri" in changes:
+        changes = {"jwks": None, "jwks_uri": None, **changes}
     if secret:
         changes = {
             "auth_methods": SECRET_METHODS,
@@ -216,7 +309,7 @@ def update(client_id: str, confidential: bool | None, **given: Any) -> None:
             "secrets": (ClientSecret(hash_secret(secret), clock.now()),),
         }
     elif confidential is False:
-        changes = {**changes, "auth_methods": ("none",), "secrets": ()}
+        changes = {**changes, "auth_methods": ("none",), "secrets": (), "jwks": None, "jwks_uri": None}
     after = replace(before, **changes)
     if "origins" not in changes and before.origins == _origins(before):
         after = replace(after, origins=_origins(after))
@@ -237,6 +330,8 @@ def rotate_secret(client_id: str, yes: bool) -> None:
         raise WrongInput(
             f"{client_id} is a public client and has no secret; `client update --confidential` gives it one."
         )
+    if not set(before.auth_methods) & set(SECRET_METHODS):
+        raise WrongInput(f"{client_id} signs with a key of its own and has no secret; see `client update --jwks-file`.")
     lost = " The oldest of its two secrets stops working at once." if len(before.secrets) > 1 else ""
     confirm(f"Make a new secret for {before.name} ({client_id})?{lost}", yes=yes)
     secret = _new_secret()
@@ -319,8 +414,11 @@ def _changes(given: dict[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         if name in _LISTS and value:
             changes[name] = () if value == ("",) else _words(value) if name == "scope" else tuple(dict.fromkeys(value))
+        elif name == "backchannel_logout_uri" and value == "":
+            changes[name] = None
         elif name not in _LISTS and value is not None:
-            changes[name] = None if value == "default" and name in LIFETIMES else value
+            emptied = (value == "default" and name in LIFETIMES) or (value == "" and name == "dialect")
+            changes[name] = None if emptied else value
     return changes
 
 
@@ -338,19 +436,33 @@ def _origins(of: Client) -> tuple[str, ...]:
 
 def _check(broker: Connection, of: Client) -> None:
     """Errors: WrongInput naming the option."""
-    if not of.is_public and not of.secrets:
+    if of.auth_methods != ("none",) and set(of.auth_methods) <= set(SECRET_METHODS) and not of.secrets:
         raise WrongInput("--auth-method is for a client that keeps a secret; add --confidential.")
     try:
         validate_client(of, LIMITS)
     except InvalidRegistration as invalid:
         option = _OPTIONS.get(invalid.field, invalid.field)
         raise WrongInput(f"{option}: {invalid.rule}.") from None
+    _check_dialect(of)
     for name in of.providers:
         if broker.registry.provider(name) is None:
             known = ", ".join(sorted(entry.name for entry in broker.registry.providers())) or "none yet"
             raise WrongInput(
                 f"--provider: {name} is not registered; registered are {known} (see `broker provider add`)."
             )
+
+
+def _check_dialect(of: Client) -> None:
+    """Errors: WrongInput naming the option."""
+    if of.dialect is None:
+        return
+    dialect = serve.dialects().get(of.dialect)
+    if dialect is None:
+        raise WrongInput(f"--dialect: {of.dialect} is not served; served are {', '.join(serve.dialects())}.")
+    if of.token_by_get and "GET" not in dialect.token.methods:
+        raise WrongInput(f"--token-by-get: {of.dialect} has tokens by POST alone; leave it out.")
+    if not of.is_public and not set(of.auth_methods) & set(dialect.token.auth):
+        raise WrongInput(f"--auth-method: {of.dialect} knows only {' and '.join(dialect.token.auth)}; add one of them.")
 
 
 def _find(broker: Connection, client_id: str) -> Client:
@@ -380,7 +492,8 @@ def _set_disabled(broker: Connection, before: Client, *, disabled: bool) -> None
 
 
 def _kind(of: Client) -> str:
-    return "public" if of.is_public else "confidential"
+    kind = "public" if of.is_public else "confidential"
+    return f"{kind}, registered itself" if of.dynamic else kind
 
 
 def _state(of: Client) -> str:
@@ -397,11 +510,21 @@ _SHOWN = (
     "scope",
     "grant_types",
     "resources",
+    "served_resources",
+    "post_logout_redirect_uris",
+    "backchannel_logout_uri",
     "refresh_cookie",
     "require_redirect_uri",
     "require_pkce",
     "id_token_alg",
     "access_token_format",
+    "access_token_alg",
+    "first_party",
+    "require_par",
+    "jwks_uri",
+    "dpop_bound",
+    "dialect",
+    "token_by_get",
     *LIFETIMES,
     "disabled",
     "created_at",
@@ -426,7 +549,9 @@ def _emit_client(of: Client, secret: str | None = None) -> None:
             ("client_secret", secret or ""),
             ("name", of.name),
             ("kind", f"{_kind(of)}, {_state(of)}"),
-            ("sends its secret by", "" if of.is_public else "\n".join(of.auth_methods)),
+            ("authenticates by", "" if of.is_public else "\n".join(of.auth_methods)),
+            ("its public keys", _keys(of)),
+            ("DPoP", "required" if of.dpop_bound else ""),
             ("secrets made", "\n".join(made)),
             ("redirect URIs", "\n".join(of.redirect_uris)),
             ("origins", "\n".join(of.origins) or "none (no browser page may call the broker)"),
@@ -434,11 +559,17 @@ def _emit_client(of: Client, secret: str | None = None) -> None:
             ("scope", " ".join(of.scope)),
             ("grant types", ", ".join(of.grant_types)),
             ("resources", "\n".join(of.resources)),
+            ("serves", "\n".join(of.served_resources)),
+            ("returns after sign-out", "\n".join(of.post_logout_redirect_uris)),
+            ("back-channel logout", of.backchannel_logout_uri or ""),
             ("PKCE", "required" if of.require_pkce else "not required"),
+            ("dialect", _dialect(of)),
             ("redirect_uri at token", "required" if of.require_redirect_uri else ""),
             ("refresh token", "in a cookie only" if of.refresh_cookie else "in the answer's body"),
             ("ID token", of.id_token_alg),
             ("access token", of.access_token_format),
+            ("consent", "" if of.first_party else "people are asked (it is not first-party)"),
+            ("pushed requests", "required" if of.require_par else ""),
             *lifetimes,
             ("made", moment(of.created_at)),
         ]
@@ -446,6 +577,31 @@ def _emit_client(of: Client, secret: str | None = None) -> None:
     if secret:
         text += "\n\nKeep the client_secret now: it is not stored and cannot be shown again."
     emit(_document(of) | ({"client_secret": secret} if secret else {}), text)
+
+
+def _signs(changes: dict[str, Any]) -> bool:
+    """Whether the client is to authenticate by a key of its own."""
+    return "private_key_jwt" in changes.get("auth_methods", ())
+
+
+def _needs_secret(before: Client, confidential: bool | None, changes: dict[str, Any]) -> bool:
+    """Whether an update makes a client one that sends a secret, and it has none."""
+    if before.is_public:
+        return bool(confidential) and not _signs(changes)
+    return not before.secrets and bool(set(changes.get("auth_methods", ())) & set(SECRET_METHODS))
+
+
+def _keys(of: Client) -> str:
+    if of.jwks is None:
+        return of.jwks_uri or ""
+    try:
+        return "\n".join(key.kid or "a key without kid" for key in key_set(of.jwks))
+    except BadKey as error:
+        return str(error)
+
+
+def _dialect(of: Client) -> str:
+    return (of.dialect or "") + (", tokens also by GET" if of.token_by_get else "")
 
 
 def _lifetime(seconds: int | None) -> str:

@@ -15,7 +15,9 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from broker.settings import Settings, from_environment
+from broker.store.brands import Brands
 from broker.store.grants import Grants
+from broker.store.registrations import Registrations
 from broker.store.registry import Registry
 from broker_cli.failures import ServiceFailure, WrongInput, aws_failures, error_code
 from broker_cli.options import Target, target
@@ -36,6 +38,16 @@ class Connection:
     def registry(self) -> Registry:
         """Clients and providers, read anew each time."""
         return Registry(self.aws("dynamodb"), self.settings.registry_table, cache_seconds=0)
+
+    @cached_property
+    def registrations(self) -> Registrations:
+        """The policy and the tokens for clients that register themselves, read anew each time."""
+        return Registrations(self.aws("dynamodb"), self.settings.registry_table, cache_seconds=0)
+
+    @cached_property
+    def brands(self) -> Brands:
+        """How the pages look."""
+        return Brands(self.aws("dynamodb"), self.settings.registry_table, cache_seconds=0)
 
     @cached_property
     def grants(self) -> Grants:

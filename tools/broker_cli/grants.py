@@ -19,9 +19,10 @@ grant = Group("grant", help="The logins: why was this user logged out?")
 END_REASONS: Mapping[str, str] = {
     "denied": "Access was refused: by the person, at the provider or on the broker's page, or by the provider.",
     "login_failed": "The provider did not complete the login: its answer was an error or could not be used.",
-    "code_replay": "The client's authorization code came a second time, so somebody else may know it: all was ended.",
+    "code_replay": "The client's authorization or device code came a second time, so somebody else may know it: all was ended.",
     "reuse": "A replaced refresh token came again too late, so somebody else may hold a copy: all was ended.",
     "revoked": "The client revoked it, as it does when a person signs out.",
+    "logout": "The person signed out, and the client sent him to the broker's sign-out page.",
     "upstream_revoked": "The provider no longer accepts the broker: the person withdrew access there, or it ran out.",
     "operator": "An operator revoked it with this command.",
 }
@@ -31,6 +32,14 @@ _STEPS: Mapping[str, tuple[str, str]] = {
     "pushed": (
         "The client pushed its request and has not sent the person yet.",
         "The client never sent the person with the request that it had pushed.",
+    ),
+    "device": (
+        "A device waits for a person to enter its code, or to try again.",
+        "Nobody entered the device's code and logged in in time.",
+    ),
+    "device_ready": (
+        "The person has approved, and the device has not fetched its tokens yet.",
+        "The device did not fetch its tokens in time.",
     ),
     "login": ("The person is at the provider.", "The person did not come back from the provider in time."),
     "exchange": ("The provider's code is being exchanged.", "The exchange of the provider's code was never finished."),
@@ -99,7 +108,7 @@ def revoke(grant_id: str, yes: bool) -> None:
     found, _ = _find(broker, grant_id)
     confirm(f"End the login {grant_id} of {found.subject or 'a person unknown yet'} at {found.client_id}?", yes=yes)
     with aws_failures():
-        ended_now = broker.grants.end(grant_id, "operator")
+        ended_now = broker.grants.end(grant_id, "operator") is not None
     after, _ = _find(broker, grant_id)
     note = "The provider's own token is not revoked: it is sealed with what the client holds, and only expires."
     word = "Ended" if ended_now else f"It had ended already ({after.end_reason}):"

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 
 import click
 
+from broker_cli.brand import brand
 from broker_cli.clients import client
 from broker_cli.grants import grant
 from broker_cli.keys import keys
 from broker_cli.options import Group
 from broker_cli.output import printable
 from broker_cli.providers import provider
+from broker_cli.registration import registration
 
 _EPILOG = """\b
 Example, against a broker started with `make run`:
@@ -30,7 +32,7 @@ broker = Group(
     help="Run a token broker: its clients, its providers, the logins it holds.",
     epilog=_EPILOG,
 )
-for group in (client, provider, grant, keys):
+for group in (client, provider, grant, registration, brand, keys):
     broker.add_command(group)
 
 

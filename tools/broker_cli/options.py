@@ -4,13 +4,17 @@ They are read into one value, `target()`; a later occurrence wins.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
+from broker.protocol.capabilities import GRANT_TYPES
 from broker_cli.failures import WrongInput
 
+_GRANT_TYPE_NAMES: Mapping[str, str] = {name.rpartition(":")[2]: name for name in GRANT_TYPES}
+"""The grant types by the last part of their names, as a URN is hard to type."""
 _KEY = "broker_cli.options"
 DEFAULT_PORT = 3000
 DEFAULT_STACK = "token-broker"
@@ -76,6 +80,22 @@ class Command(click.Command):
         attributes["params"] = [*(attributes.get("params") or []), *_common(hidden=True)]
         attributes.setdefault("epilog", EPILOG)
         super().__init__(*positional, **attributes)
+
+
+class GrantType(click.ParamType[str]):
+    """A grant type by its name or the last part of it: device_code is urn:ietf:params:oauth:grant-type:device_code."""
+
+    name = "grant type"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002
+        return f"[{'|'.join(_GRANT_TYPE_NAMES)}]"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if text in GRANT_TYPES:
+            return text
+        known = _GRANT_TYPE_NAMES.get(text)
+        return known or self.fail(f"{text!r} is not one of {', '.join(_GRANT_TYPE_NAMES)}", param, ctx)
 
 
 class Group(click.Group):

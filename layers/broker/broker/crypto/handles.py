@@ -9,6 +9,7 @@
 | refresh | tbr_   | the grant secret                              | from 1     | when the upstream token falls due, or 0 |
 | state   | tbs_   | none (the browser's cookie holds the secret)  | 0          | 0                                       |
 | pushed  | tbp_   | none (it is of use only to the client)        | 0          | 0                                       |
+| device  | tbd_   | the device's private X25519 key               | 0          | 0                                       |
 
 The prefixes let secret scanners find leaked tokens. A handle proves only that the broker made it; whether it still counts
 is for the Grants table to say.
@@ -37,6 +38,7 @@ class Kind(Enum):
     REFRESH = ("tbr_", SECRET_BYTES)
     STATE = ("tbs_", 0)
     PUSHED = ("tbp_", 0)
+    DEVICE = ("tbd_", SECRET_BYTES)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,11 @@ _GRANT_CLAIM = "tbg"
 
 @dataclass(frozen=True)
 class AccessToken:
-    """The content of an access token. Times are epoch seconds; `audience` and `scope` in the order given."""
+    """The content of an access token. Times are epoch seconds; `audience` and `scope` in the order given.
+
+    cnf_jkt: thumbprint of the DPoP key that it is bound to (RFC 9449 section 6), None for a bearer token.
+    token_id: its jti; a new one is made where it is empty.
+    """
 
     issuer: str
     client_id: str
@@ -39,6 +43,8 @@ class AccessToken:
     issued_at: int
     expires_at: int
     auth_time: int
+    cnf_jkt: str | None = None
+    token_id: str = ""
 
 
 def mint_access_token(token: AccessToken, ring: KeyRing, *, form: str = "jwt", alg: Algorithm = "ES256") -> str:
@@ -46,7 +52,7 @@ def mint_access_token(token: AccessToken, ring: KeyRing, *, form: str = "jwt", a
     sealing_key = ring.sealing_key()
     inner = from_b64url(token.grant_id) + token.grant_secret
     sealed = sealing.seal(sealing_key.secret, _GRANT_PURPOSE, inner, token.client_id.encode())
-    claims = {
+    claims: dict[str, object] = {
         "iss": token.issuer,
         "sub": token.subject,
         "aud": token.audience[0] if len(token.audience) == 1 else list(token.audience),
@@ -55,23 +61,30 @@ def mint_access_token(token: AccessToken, ring: KeyRing, *, form: str = "jwt", a
         "iat": token.issued_at,
         "exp": token.expires_at,
         "auth_time": token.auth_time,
-        "jti": b64url(secrets.token_bytes(12)),
+        "jti": token.token_id or b64url(secrets.token_bytes(12)),
         "sid": token.grant_id,
         _GRANT_CLAIM: b64url(sealing_key.id.to_bytes(2, "big") + sealed),
     }
+    if token.cnf_jkt is not None:
+        claims["cnf"] = {"jkt": token.cnf_jkt}
     if form == "opaque":
         return OPAQUE_PREFIX + _seal_opaque(claims, ring)
     return sign(claims, ring, alg, "at+jwt")
 
 
-def read_access_token(text: str, ring: KeyRing, issuer: str) -> AccessToken | None:
-    """The content of an access token that this broker made and that has not expired, or None. No I/O."""
+def read_access_token(text: str, ring: KeyRing, issuer: str, *, even_expired: bool = False) -> AccessToken | None:
+    """The content of an access token that this broker made and that has not expired, or None. No I/O.
+
+    even_expired: only to find out what is wrong with one; nothing may be given for it.
+    """
     claims = (
         _open_opaque(text[len(OPAQUE_PREFIX) :], ring)
         if text.startswith(OPAQUE_PREFIX)
         else verify(text, ring, "at+jwt")
     )
-    if claims is None or claims.get("iss") != issuer or claims.get("exp", 0) <= clock.now():
+    if claims is None or claims.get("iss") != issuer:
+        return None
+    if claims.get("exp", 0) <= clock.now() and not even_expired:
         return None
     try:
         return _access_token(claims, ring)
@@ -139,6 +152,8 @@ def _access_token(claims: Mapping[str, Any], ring: KeyRing) -> AccessToken:
         issued_at=claims["iat"],
         expires_at=claims["exp"],
         auth_time=claims["auth_time"],
+        cnf_jkt=claims["cnf"]["jkt"] if "cnf" in claims else None,
+        token_id=claims["jti"],
     )
 
 

@@ -3,7 +3,8 @@
 Until the client and its redirect URI are known to be right, nothing is redirected anywhere: errors are a page.
 """
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from broker import audit, clock
 from broker.crypto import handles
@@ -32,6 +33,19 @@ REQUEST_URI_PREFIX = "urn:ietf:params:oauth:request_uri:"
 """RFC 9126 section 2.2."""
 
 
+@dataclass(frozen=True)
+class Adapted:
+    """A request in a provider's dialect, as the standard would have it. `client`: with what the dialect allows it."""
+
+    client: Client
+    parameters: Parameters
+    dialect: str = ""
+
+
+Adapt = Callable[[Client, Parameters], Adapted]
+"""Reads a request of this client in a dialect. Errors: NoRedirect for a client that may not speak it; OAuthError."""
+
+
 class NoRedirect(Exception):
     """The request cannot be answered by a redirect. `explanation` is shown to the person."""
 
@@ -41,7 +55,7 @@ class NoRedirect(Exception):
         self.explanation = explanation
 
 
-def respond(request: Request, runtime: Runtime) -> Response:
+def respond(request: Request, runtime: Runtime, adapt: Adapt = Adapted) -> Response:
     """GET or POST /authorize."""
     if request.method not in ("GET", "HEAD", "POST"):
         return _page(request, "invalid_request", "Use GET or POST here.", 405, {"allow": "GET, POST"})
@@ -49,11 +63,12 @@ def respond(request: Request, runtime: Runtime) -> Response:
     client: Client | None = None
     try:
         parameters = _parameters(request)
-        client = _client(runtime, parameters)
+        adapted = adapt(_client(runtime, parameters), parameters)
+        client, parameters = adapted.client, adapted.parameters
         request_uri = parameters.get("request_uri")
         if request_uri is not None and request_uri.startswith(REQUEST_URI_PREFIX):
             return _pushed(request, runtime, client, parameters)
-        address = return_address(client, parameters)
+        address = replace(return_address(client, parameters), dialect=adapted.dialect)
         return _plain(request, runtime, client, address, parameters)
     except NoReturn as refusal:
         return _refuse(request, client, NoRedirect("invalid_request", refusal.explanation))
@@ -93,7 +108,7 @@ def _client(runtime: Runtime, parameters: Parameters) -> Client:
     ids = parameters.all("client_id")
     if len(ids) != 1:
         raise NoRedirect("invalid_request", "The application that sent you here must name itself once (client_id).")
-    client = runtime.registry.client(ids[0])
+    client = runtime.client(ids[0])
     if client is None:
         raise NoRedirect("invalid_client", "The application that sent you here is not known (client_id).")
     if client.disabled:
@@ -147,6 +162,8 @@ def login_of(client: Client, asked: AuthorizationRequest, grant_id: str, expires
         state=asked.address.state,
         code_challenge=asked.code_challenge,
         nonce=asked.nonce,
+        code_jkt=asked.dpop_jkt,
+        dialect=asked.address.dialect,
         max_age=asked.max_age,
         ask_consent="consent" in asked.prompts,
     )

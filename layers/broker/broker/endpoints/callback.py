@@ -15,7 +15,7 @@ from broker.endpoints import cookies, redirect_answer
 from broker.endpoints.entry import unavailable
 from broker.gateway import Request, Response
 from broker.grants import authorization_code, consent, upstream_login
-from broker.grants.authorization_code import Person
+from broker.grants.authorization_code import Established, Person
 from broker.grants.subjects import subject_of
 from broker.grants.upstream_login import Transaction
 from broker.grants.vault import report
@@ -71,11 +71,26 @@ class _Claimed:
     def address(self) -> ReturnAddress:
         return redirect_answer.address_of(self.login)
 
+    @property
+    def is_device(self) -> bool:
+        """Whether a device waits for this login (RFC 8628), so that there is nowhere to send the browser back to."""
+        return self.login.device_key != b""
+
     def failure(self, error: OAuthError) -> Response:
+        if self.is_device:
+            from broker.pages import device
+
+            return device.failed(self.request, error, self._cleared)
         return redirect_answer.failure(self.request, self.address, error, self._cleared)
 
     def success(self, code: str) -> Response:
         return redirect_answer.success(self.request, self.address, code, self._cleared)
+
+    def device_approved(self) -> Response:
+        """The page that sends the person back to his device."""
+        from broker.pages import device
+
+        return device.approved(self._cleared)
 
     def to_consent(self, browser_secret: str) -> Response:
         """To the page that asks the person, with a cookie that only this browser gets."""
@@ -189,6 +204,8 @@ def _continue(claimed: _Claimed, answer: CallbackAnswer | None, problem: str | N
             raise _provider_error(answer, problem)
         tokens, person = _exchange(claimed, answer, answer.code)
         established = authorization_code.establish(runtime, client, login, claimed.provider, tokens, person)
+        if claimed.is_device:  # the person was asked before he left for the provider
+            return _let_device_in(claimed, established)
         if consent.is_needed(runtime, client, established.grant):
             return claimed.to_consent(consent.ask(runtime, established))
         code, waiting = authorization_code.code_for(runtime, claimed.ring, established.grant, established.contents)
@@ -205,8 +222,18 @@ def _continue(claimed: _Claimed, answer: CallbackAnswer | None, problem: str | N
     return claimed.success(code)
 
 
+def _let_device_in(claimed: _Claimed, established: Established) -> Response:
+    """Errors: Refused when the device code or the exchange has ended; StoreUnavailable."""
+    from broker.grants import device_code
+
+    login = claimed.login
+    claimed.runtime.grants.finish_exchange(device_code.ready(established), established.link)
+    audit.event("device.approved", grant_id=login.grant_id, client_id=login.client_id, provider=login.provider)
+    return claimed.device_approved()
+
+
 def _client(runtime: Runtime, login: Grant) -> Client:
-    client = runtime.registry.client(login.client_id)
+    client = runtime.client(login.client_id)
     if client is None or client.disabled:
         raise OAuthError(SERVER_ERROR, "the client is no longer registered")
     return client
@@ -264,7 +291,10 @@ def _fail(claimed: _Claimed, error: OAuthError) -> Response:
     runtime, login = claimed.runtime, claimed.login
     denied = error.kind is ACCESS_DENIED
     try:
-        runtime.grants.end(login.grant_id, "denied" if denied else "login_failed")
+        if claimed.is_device and not denied:
+            _reopen(runtime, login)
+        else:
+            runtime.grants.end(login.grant_id, "denied" if denied else "login_failed")
     except StoreUnavailable as failure:
         audit.event("store.unavailable", detail=failure.detail)
     audit.event(
@@ -276,6 +306,14 @@ def _fail(claimed: _Claimed, error: OAuthError) -> Response:
         **({} if denied else {"detail": error.detail}),
     )
     return claimed.failure(error)
+
+
+def _reopen(runtime: Runtime, login: Grant) -> None:
+    """The device goes on waiting, so that the person may try again."""
+    try:
+        runtime.device_logins.reopen(login.grant_id)
+    except Refused:
+        return
 
 
 def _page(request: Request, code: str, explanation: str, status: int, retry_after: int | None = None) -> Response:

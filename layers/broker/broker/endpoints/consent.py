@@ -15,7 +15,7 @@ from broker.pages import error as error_page
 from broker.protocol.clients import Client
 from broker.protocol.errors import ACCESS_DENIED, OAuthError
 from broker.protocol.parameters import MalformedParameters, Parameters
-from broker.runtime import Runtime
+from broker.runtime import ProviderUnusable, Runtime
 from broker.store.aws import StoreUnavailable
 from broker.store.grants import Refused
 
@@ -25,7 +25,7 @@ def respond(request: Request, runtime: Runtime) -> Response:
     try:
         if request.method in ("GET", "HEAD"):
             asked, client, login, _ = _open(request, runtime, request.query())
-            return consent_page.render(request, client, asked, login)
+            return consent_page.render(request, client, asked, login, _title(runtime, asked.grant.provider))
         if request.method == "POST" and request.has_form():
             return _decide(request, runtime, request.form())
         raise NotAsked
@@ -61,10 +61,18 @@ def _open(request: Request, runtime: Runtime, parameters: Parameters) -> tuple[Q
     if not browser_secret or not secrets.compare_digest(state.encode(), login.encode()):
         raise NotAsked
     asked = consent.question(runtime, handle.grant_id, browser_secret)
-    client = runtime.registry.client(asked.grant.client_id)
+    client = runtime.client(asked.grant.client_id)
     if client is None or client.disabled:
         raise NotAsked
     return asked, client, login, name
+
+
+def _title(runtime: Runtime, provider: str) -> str:
+    """What people call the provider. The question stays open when it has just been switched off."""
+    try:
+        return runtime.provider(provider).title
+    except ProviderUnusable:
+        return provider
 
 
 def _decide(request: Request, runtime: Runtime, form: Parameters) -> Response:
@@ -75,7 +83,7 @@ def _decide(request: Request, runtime: Runtime, form: Parameters) -> Response:
     cleared = (cookies.clear_login(request, cookie),)
     address = redirect_answer.address_of(asked.grant)
     if decision == "deny":
-        consent.deny(runtime, asked)
+        consent.deny(runtime, request.issuer, asked)
         return redirect_answer.failure(
             request, address, OAuthError(ACCESS_DENIED, "the person denied the access"), cleared
         )

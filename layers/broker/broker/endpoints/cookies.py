@@ -23,6 +23,11 @@ def refresh_cookie_name(request: Request, client_id: str) -> str:
     return _name(request, "tb-refresh-" + hashlib.sha256(client_id.encode()).hexdigest()[:16])
 
 
+def device_cookie_name(request: Request) -> str:
+    """The cookie that binds the device page's forms to one browser."""
+    return _name(request, "tb-device")
+
+
 def set_login(request: Request, name: str, value: str, lifetime: int) -> str:
     """Lax: the provider's redirect back is a cross-site navigation that must carry it."""
     return _set(request, name, value, lifetime, "Lax")
@@ -31,6 +36,21 @@ def set_login(request: Request, name: str, value: str, lifetime: int) -> str:
 def set_refresh(request: Request, name: str, value: str, lifetime: int) -> str:
     """Strict: only the client's own pages ever send it."""
     return _set(request, name, value, lifetime, "Strict")
+
+
+def logout_cookie_name(request: Request) -> str:
+    """The cookie that shows that the question whether to sign out was put to this browser."""
+    return _name(request, "tb-logout")
+
+
+def set_logout(request: Request, name: str, value: str, lifetime: int) -> str:
+    """Strict: only the question's own form sends it back."""
+    return _set(request, name, value, lifetime, "Strict")
+
+
+def clear_logout(request: Request, name: str) -> str:
+    """Delete the cookie of the question."""
+    return _set(request, name, "", 0, "Strict")
 
 
 def clear_login(request: Request, name: str) -> str:

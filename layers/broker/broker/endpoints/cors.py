@@ -11,7 +11,7 @@ CUSTOM_HEADER = "x-requested-with"
 def preflight(request: Request, runtime: Runtime, methods: str) -> Response:
     """The answer to OPTIONS. It names no client, so an origin passes if any client lists it."""
     origin = request.origin
-    if origin is None or not runtime.registry.origin_is_listed(origin):
+    if origin is None or not runtime.directory.origin_is_listed(origin):
         return Response(204, headers={"vary": "Origin", "allow": methods})
     return Response(
         204,
@@ -37,7 +37,7 @@ def headers_without_client(request: Request, runtime: Runtime) -> dict[str, str]
     """The CORS headers of an error that came before the client was known, so that its page can read it."""
     if request.origin is None:
         return {}
-    if not runtime.registry.origin_is_listed(request.origin):
+    if not runtime.directory.origin_is_listed(request.origin):
         return {"vary": "Origin"}
     return _allowed(request.origin, credentials=True)
 
@@ -45,7 +45,7 @@ def headers_without_client(request: Request, runtime: Runtime) -> dict[str, str]
 def _allowed(origin: str, *, credentials: bool) -> dict[str, str]:
     allowed = {
         "access-control-allow-origin": origin,
-        "access-control-expose-headers": "WWW-Authenticate, Retry-After, X-Request-Id",
+        "access-control-expose-headers": "WWW-Authenticate, Retry-After, X-Request-Id, DPoP-Nonce, RateLimit, RateLimit-Policy",
         "vary": "Origin",
     }
     return allowed | {"access-control-allow-credentials": "true"} if credentials else allowed

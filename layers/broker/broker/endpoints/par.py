@@ -9,9 +9,9 @@ from broker.endpoints import client_requests
 from broker.endpoints.authorize import REQUEST_URI_PREFIX, login_of
 from broker.endpoints.entry import json_response
 from broker.gateway import Request, Response
-from broker.protocol.authorization_request import NoReturn, check, return_address
+from broker.protocol.authorization_request import AuthorizationRequest, NoReturn, check, return_address
 from broker.protocol.clients import Client
-from broker.protocol.errors import INVALID_REQUEST, OAuthError
+from broker.protocol.errors import INVALID_DPOP_PROOF, INVALID_REQUEST, OAuthError
 from broker.protocol.parameters import Parameters
 from broker.runtime import Runtime
 from broker.store.grants import new_grant_id
@@ -19,7 +19,7 @@ from broker.store.grants import new_grant_id
 
 def respond(request: Request, runtime: Runtime) -> Response:
     """POST /par."""
-    return client_requests.serve(request, runtime, _push)
+    return client_requests.serve(request, runtime, _push, "par")
 
 
 def _push(request: Request, runtime: Runtime, client: Client, form: Parameters) -> Response:
@@ -31,7 +31,7 @@ def _push(request: Request, runtime: Runtime, client: Client, form: Parameters) 
         address = return_address(client, form)
     except NoReturn as error:
         raise OAuthError(INVALID_REQUEST, error.explanation) from None
-    asked = check(client, address, form, request.issuer)
+    asked = _with_proven_key(request, runtime, check(client, address, form, request.issuer))
     grant_id, lifetime = new_grant_id(), runtime.settings.pushed_lifetime
     pushed = replace(login_of(client, asked, grant_id, clock.now() + lifetime), stage="pushed")
     runtime.grants.begin(pushed)
@@ -39,3 +39,13 @@ def _push(request: Request, runtime: Runtime, client: Client, form: Parameters) 
     key = runtime.keys.ring().handle_key()
     request_uri = REQUEST_URI_PREFIX + handles.make(Handle(Kind.PUSHED, grant_id, key_id=key.id), key)
     return json_response({"request_uri": request_uri, "expires_in": lifetime}, 201)
+
+
+def _with_proven_key(request: Request, runtime: Runtime, asked: AuthorizationRequest) -> AuthorizationRequest:
+    """A DPoP header binds the code to its key, as dpop_jkt does (RFC 9449 section 10.1). Errors: OAuthError."""
+    jkt = client_requests.proven_key(request, runtime)
+    if jkt is None:
+        return asked
+    if asked.dpop_jkt not in (None, jkt):
+        raise OAuthError(INVALID_DPOP_PROOF, "dpop_jkt is not the key of the DPoP proof")
+    return replace(asked, dpop_jkt=jkt)

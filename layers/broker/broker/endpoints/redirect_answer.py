@@ -10,7 +10,7 @@ from broker.store.grants import Grant
 
 def address_of(login: Grant) -> ReturnAddress:
     """Where the answer of a login goes."""
-    return ReturnAddress(login.redirect_uri, login.state, login.response_mode or "query")
+    return ReturnAddress(login.redirect_uri, login.state, login.response_mode or "query", login.dialect)
 
 
 def see_other(location: str, cookies: tuple[str, ...] = ()) -> Response:
@@ -20,12 +20,20 @@ def see_other(location: str, cookies: tuple[str, ...] = ()) -> Response:
 
 def success(request: Request, address: ReturnAddress, code: str, cookies: tuple[str, ...]) -> Response:
     """The authorization response (RFC 6749 section 4.1.2) with the issuer (RFC 9207)."""
-    return _answer(request, address, [("code", code)], cookies)
+    return _answer(request, address, [(name, code) for name in _code_names(address)], cookies)
 
 
 def failure(request: Request, address: ReturnAddress, error: OAuthError, cookies: tuple[str, ...] = ()) -> Response:
     """The error response (RFC 6749 section 4.1.2.1) with the issuer (RFC 9207)."""
     return _answer(request, address, [("error", error.kind.code), ("error_description", error.description)], cookies)
+
+
+def _code_names(address: ReturnAddress) -> tuple[str, ...]:
+    if not address.dialect:
+        return ("code",)
+    from broker.upstream import serve
+
+    return serve.dialects()[address.dialect].authorize.code
 
 
 def _answer(

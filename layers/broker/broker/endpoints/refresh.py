@@ -6,10 +6,9 @@ with a refresh token in the form (then it is the token endpoint's refresh_token 
 
 from broker.endpoints import client_requests, cookies
 from broker.endpoints.cors import CUSTOM_HEADER
-from broker.endpoints.token import require_own_origin, token_response
+from broker.endpoints.token import issuer_for, require_own_origin, token_response
 from broker.gateway import Request, Response
 from broker.grants import refresh_token
-from broker.grants.issuing import Issuer
 from broker.protocol.clients import Client
 from broker.protocol.errors import FORBIDDEN_ORIGIN, INVALID_GRANT, UNAUTHORIZED_CLIENT, OAuthError
 from broker.protocol.parameters import Parameters
@@ -18,13 +17,13 @@ from broker.runtime import Runtime
 
 def respond(request: Request, runtime: Runtime) -> Response:
     """POST /refresh."""
-    return client_requests.serve(request, runtime, _refresh)
+    return client_requests.serve(request, runtime, _refresh, "token.refresh_token")
 
 
 def _refresh(request: Request, runtime: Runtime, client: Client, form: Parameters) -> Response:
     if "refresh_token" not in client.grant_types:
         raise OAuthError(UNAUTHORIZED_CLIENT, "this client may not refresh")
-    issuer = Issuer(request.issuer, runtime.keys.ring(), runtime.settings)
+    issuer = issuer_for(request, runtime, client)
     presented = form.get("refresh_token")
     if presented is not None:
         if client.refresh_cookie:

@@ -3,14 +3,13 @@
 A login is what a person signs out of; a refresh token that outlived its access token, or the reverse, would surprise him.
 """
 
-from broker import audit
 from broker.crypto import handles, tokens
 from broker.crypto.handles import Kind
 from broker.endpoints import client_requests, cookies
 from broker.endpoints.refresh import token_in_cookie
 from broker.endpoints.token import is_own_origin
 from broker.gateway import Request, Response
-from broker.grants import vault
+from broker.grants import ending
 from broker.protocol.clients import Client
 from broker.protocol.parameters import Parameters
 from broker.runtime import Runtime
@@ -18,7 +17,7 @@ from broker.runtime import Runtime
 
 def respond(request: Request, runtime: Runtime) -> Response:
     """POST /revoke."""
-    return client_requests.serve(request, runtime, _revoke)
+    return client_requests.serve(request, runtime, _revoke, "revoke")
 
 
 def _revoke(request: Request, runtime: Runtime, client: Client, form: Parameters) -> Response:
@@ -27,7 +26,9 @@ def _revoke(request: Request, runtime: Runtime, client: Client, form: Parameters
     token = token_in_cookie(request, client) if by_cookie else form.require("token")
     found = _grant_of(request, runtime, client, token)
     if found is not None:
-        _end(runtime, client, *found)
+        grant_id, grant_secret = found
+        # The condition on the client is part of the write: another's token stays alive (RFC 7009 section 2.1).
+        ending.end(runtime, request.issuer, grant_id, "revoked", client_id=client.client_id, grant_secret=grant_secret)
     if not client.refresh_cookie or not is_own_origin(request, client):
         # A foreign page may hand in a token of its own, but must not clear this browser's cookie (logout CSRF).
         return Response(200)
@@ -46,11 +47,3 @@ def _grant_of(request: Request, runtime: Runtime, client: Client, token: str) ->
     if access is None or access.client_id != client.client_id:
         return None
     return access.grant_id, access.grant_secret
-
-
-def _end(runtime: Runtime, client: Client, grant_id: str, grant_secret: bytes) -> None:
-    # The condition on the client is part of the write: another client's token stays alive (RFC 7009 section 2.1).
-    if not runtime.grants.end(grant_id, "revoked", client_id=client.client_id):
-        return
-    told = vault.revoke_upstream(runtime, grant_id, grant_secret)
-    audit.event("grant.revoked", grant_id=grant_id, client_id=client.client_id, upstream_revoked=told)

@@ -5,19 +5,31 @@ from broker.endpoints.entry import json_response
 from broker.gateway import Request, Response
 from broker.grants import authorization_code, refresh_token
 from broker.grants.issuing import Issuer, TokenAnswer
+from broker.protocol import device
 from broker.protocol.capabilities import GRANT_TYPES
 from broker.protocol.clients import Client
-from broker.protocol.errors import FORBIDDEN_ORIGIN, UNAUTHORIZED_CLIENT, UNSUPPORTED_GRANT_TYPE, OAuthError
+from broker.protocol.errors import (
+    FORBIDDEN_ORIGIN,
+    INVALID_DPOP_PROOF,
+    UNAUTHORIZED_CLIENT,
+    UNSUPPORTED_GRANT_TYPE,
+    OAuthError,
+)
 from broker.protocol.parameters import Parameters
 from broker.runtime import Runtime
 
 
 def respond(request: Request, runtime: Runtime) -> Response:
     """POST /token."""
-    return client_requests.serve(request, runtime, _grant)
+    return client_requests.serve(request, runtime, _grant, "token")
 
 
 def _grant(request: Request, runtime: Runtime, client: Client, form: Parameters) -> Response:
+    return token_response(request, client, grant(request, runtime, client, form))
+
+
+def grant(request: Request, runtime: Runtime, client: Client, form: Parameters) -> TokenAnswer:
+    """The tokens that a client, which has authenticated, asks for. Errors: OAuthError, StoreUnavailable."""
     grant_type = form.require("grant_type")
     if grant_type not in GRANT_TYPES:
         raise OAuthError(UNSUPPORTED_GRANT_TYPE, "the grant_type is not supported")
@@ -27,11 +39,26 @@ def _grant(request: Request, runtime: Runtime, client: Client, form: Parameters)
         # The answer sets a cookie, so a foreign page must not be able to cause it: it would log the browser in as
         # somebody else (login CSRF).
         require_own_origin(request, client)
-    issuer = Issuer(request.issuer, runtime.keys.ring(), runtime.settings)
+    issuer = issuer_for(request, runtime, client)
     if grant_type == "refresh_token":
-        answer = refresh_token.refresh(runtime, issuer, client, form.require("refresh_token"), form)
-        return token_response(request, client, answer)
-    return token_response(request, client, authorization_code.redeem(runtime, issuer, client, form))
+        return refresh_token.refresh(runtime, issuer, client, form.require("refresh_token"), form)
+    if grant_type == device.GRANT_TYPE:
+        from broker.grants import device_code
+
+        return device_code.redeem(runtime, issuer, client, form)
+    return authorization_code.redeem(runtime, issuer, client, form)
+
+
+def issuer_for(request: Request, runtime: Runtime, client: Client) -> Issuer:
+    """What issues this request's tokens, bound to the DPoP key that it proves, if any.
+
+    Errors: OAuthError invalid_dpop_proof, also when the client must have a key and shows none (RFC 9449 section 5.2);
+    use_dpop_nonce.
+    """
+    jkt = client_requests.proven_key(request, runtime)
+    if jkt is None and client.dpop_bound:
+        raise OAuthError(INVALID_DPOP_PROOF, "this client must prove its key with a DPoP header")
+    return Issuer(request.issuer, runtime.keys.ring(), runtime.settings, jkt)
 
 
 def require_own_origin(request: Request, client: Client) -> None:

@@ -3,17 +3,18 @@
 The provider's token is opened with the grant secret in the access token, used, and never shown.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from broker import audit, clock
-from broker.crypto import handles, sealing, tokens
+from broker import audit
+from broker.crypto import sealing, tokens
 from broker.crypto.tokens import AccessToken
 from broker.endpoints import cors
 from broker.endpoints.entry import error_response, json_response, method_not_allowed, unavailable
 from broker.gateway import Request, Response
-from broker.grants import vault
+from broker.grants import alive, ending, vault
 from broker.grants.subjects import subject_of
-from broker.protocol.capabilities import claims_for
+from broker.protocol import dpop
+from broker.protocol.capabilities import claims_for, protected_resource_metadata_url
 from broker.protocol.clients import Client
 from broker.protocol.errors import (
     BAD_GATEWAY,
@@ -53,7 +54,7 @@ class NoCredentials(Exception):
 
 
 @dataclass(frozen=True)
-class _Session:
+class Session:
     """A login that its access token opened."""
 
     token: AccessToken
@@ -64,17 +65,27 @@ class _Session:
 
 def respond(request: Request, runtime: Runtime) -> Response:
     """GET or POST /userinfo."""
+    response = _respond(request, runtime)
+    if "dpop" not in request.headers:
+        return response
+    from broker.endpoints import dpop_proofs
+
+    return dpop_proofs.with_nonce(runtime, response)
+
+
+def _respond(request: Request, runtime: Runtime) -> Response:
     if request.method == "OPTIONS":
         return cors.preflight(request, runtime, "GET, POST")
     if request.method not in ("GET", "HEAD", "POST"):
         return method_not_allowed("GET", "POST")
     client: Client | None = None
     try:
-        token = _access_token(request, runtime)
-        client = _client(runtime, token)
+        token = access_token(request, runtime)
+        client = client_of(runtime, token)
+        check_key(request, runtime, token)
         _require_openid(token)
-        session = _session(runtime, token, client)
-        return json_response(_claims(runtime, session), headers=cors.headers(request, client))
+        session = session_of(runtime, token, client)
+        return json_response(_claims(runtime, request.issuer, session), headers=cors.headers(request, client))
     except NoCredentials:
         return _challenge(request, runtime, client, None)
     except OAuthError as error:
@@ -84,16 +95,17 @@ def respond(request: Request, runtime: Runtime) -> Response:
         return _challenge(request, runtime, client, unavailable())
 
 
-def _access_token(request: Request, runtime: Runtime) -> AccessToken:
+def access_token(request: Request, runtime: Runtime) -> AccessToken:
     """The token presented, by header or form body and never by the query (OAuth 2.1 section 5.1). No I/O."""
-    text = _bearer(request)
+    text = token_text(request)
     token = tokens.read_access_token(text, runtime.keys.ring(), request.issuer)
     if token is None or request.issuer not in token.audience:
         raise OAuthError(INVALID_TOKEN, "the access token is not valid here, or has expired")
     return token
 
 
-def _bearer(request: Request) -> str:
+def token_text(request: Request) -> str:
+    """The text of the access token. Errors: NoCredentials; OAuthError when there is more than one, or none after the scheme."""
     authorization = request.headers.get("authorization")
     in_body = _token_in_body(request)
     if authorization is None:
@@ -103,12 +115,12 @@ def _bearer(request: Request) -> str:
     if in_body is not None:
         raise OAuthError(INVALID_REQUEST, "the access token is there in more than one way")
     scheme, _, text = authorization.partition(" ")
-    if scheme.lower() != "bearer":
+    if scheme.lower() not in ("bearer", "dpop"):
         raise NoCredentials
     text = text.strip()
     if not text or "," in text or " " in text:
         # API Gateway joins two Authorization headers with a comma, which no token has.
-        raise OAuthError(INVALID_REQUEST, "the Authorization header must have exactly one Bearer token")
+        raise OAuthError(INVALID_REQUEST, "the Authorization header must have exactly one access token")
     return text
 
 
@@ -123,11 +135,37 @@ def _token_in_body(request: Request) -> str | None:
     return form.get("access_token")
 
 
-def _client(runtime: Runtime, token: AccessToken) -> Client:
-    client = runtime.registry.client(token.client_id)
+def client_of(runtime: Runtime, token: AccessToken) -> Client:
+    """The client that the token was issued to. Errors: OAuthError invalid_token when it is gone."""
+    client = runtime.client(token.client_id)
     if client is None or client.disabled:
         raise OAuthError(INVALID_TOKEN, "the client of this access token is no longer registered")
     return client
+
+
+def _uses_dpop(request: Request) -> bool:
+    return request.headers.get("authorization", "").partition(" ")[0].lower() == "dpop"
+
+
+def check_key(request: Request, runtime: Runtime, token: AccessToken) -> None:
+    """A bound token comes with a proof of its key, and only such a token does (RFC 9449 sections 7.1 and 7.2).
+
+    Errors: OAuthError with status 401.
+    """
+    if not _uses_dpop(request):
+        if token.cnf_jkt is not None:
+            raise OAuthError(INVALID_TOKEN, "the access token is bound to a key, it needs the scheme DPoP and a proof")
+        return
+    if token.cnf_jkt is None:
+        raise OAuthError(INVALID_TOKEN, "the access token is not bound to a key, it needs the scheme Bearer")
+    from broker.endpoints import dpop_proofs
+
+    try:
+        jkt = dpop_proofs.proven_key(request, runtime, access_token=token_text(request))
+    except OAuthError as error:
+        raise OAuthError(replace(error.kind, status=401), error.description) from None
+    if jkt != token.cnf_jkt:
+        raise OAuthError(INVALID_TOKEN, "the access token is bound to another key")
 
 
 def _require_openid(token: AccessToken) -> None:
@@ -135,44 +173,44 @@ def _require_openid(token: AccessToken) -> None:
         raise OAuthError(INSUFFICIENT_SCOPE, "the access token has no openid scope")
 
 
-def _session(runtime: Runtime, token: AccessToken, client: Client) -> _Session:
+def session_of(runtime: Runtime, token: AccessToken, client: Client) -> Session:
     """The login of the token, in one read. Errors: OAuthError invalid_token when it has ended."""
     grant, link = runtime.grants.read(token.grant_id)
-    alive = (
-        grant is not None
-        and grant.stage == "active"
-        and grant.secret_hash == handles.fingerprint(token.grant_secret)
-        and clock.now() < grant.absolute_expires_at
-    )
-    if grant is None or link is None or not alive:
+    if grant is None or link is None or not alive.stands_behind_access(grant, token.grant_secret):
         audit.event("userinfo.refused", grant_id=token.grant_id, client_id=token.client_id, reason="ended")
         raise OAuthError(INVALID_TOKEN, "the login of this access token has ended")
-    return _Session(token, grant, link, client)
+    return Session(token, grant, link, client)
 
 
-def _claims(runtime: Runtime, session: _Session) -> dict[str, object]:
-    subject = session.grant.subject
+def _claims(runtime: Runtime, issuer: str, session: Session) -> dict[str, object]:
+    profile = profile_of(runtime, issuer, session)
+    claims = claims_for(session.token.scope, dict(profile.claims)) if profile else {}
+    return {"sub": session.grant.subject} | claims
+
+
+def profile_of(runtime: Runtime, issuer: str, session: Session) -> Profile | None:
+    """What the provider says about the person now; None for a provider that cannot be asked. Errors: OAuthError."""
     try:
         provider = runtime.provider(session.grant.provider)
         if not provider.has_userinfo:
-            return {"sub": subject}
+            return None
         profile = _profile(runtime, provider, session)
     except ProviderUnusable as error:
         raise OAuthError(
             TEMPORARILY_UNAVAILABLE, "the provider cannot be asked", detail=error.detail, retry_after=60
         ) from None
     except vault.LinkDead:
-        vault.end_for_upstream(runtime, session.grant)
+        ending.end(runtime, issuer, session.grant.grant_id, "upstream_revoked")
         raise OAuthError(INVALID_TOKEN, "the provider has revoked the access, please log in again") from None
     except vault.LinkUnavailable as error:
         raise vault.temporarily_unavailable("the provider's token cannot be renewed", error.retry_after) from None
-    if subject_of(session.grant.provider, profile.subject) != subject:
+    if subject_of(session.grant.provider, profile.subject) != session.grant.subject:
         # OpenID Connect Core section 5.3.2: the claims of another subject must not be used.
         raise OAuthError(SERVER_ERROR, "the provider answered about somebody else")
-    return {"sub": subject} | claims_for(session.token.scope, dict(profile.claims))
+    return profile
 
 
-def _profile(runtime: Runtime, provider: Provider, session: _Session) -> Profile:
+def _profile(runtime: Runtime, provider: Provider, session: Session) -> Profile:
     """The provider's answer; a token that it rejects is refreshed once and the call repeated once."""
     secret = session.token.grant_secret
     credentials = runtime.provider_credentials(provider.name)
@@ -210,13 +248,26 @@ def _upstream_error(failure: UpstreamFailure) -> OAuthError:
 def _challenge(request: Request, runtime: Runtime, client: Client | None, error: OAuthError | None) -> Response:
     """The error with its WWW-Authenticate challenge (RFC 6750 section 3)."""
     headers = cors.headers(request, client) if client else _cors_for_unknown(request, runtime)
-    realm = f'Bearer realm="{request.issuer}"'
+    # RFC 9728 section 5.1: who came without knowing the broker finds out from there where to get a token.
+    where = f'resource_metadata="{protected_resource_metadata_url(request.issuer)}"'
+    realm = f'realm="{request.issuer}"'
     if error is None:
-        return Response(401, headers={**headers, "www-authenticate": realm})
-    if error.kind in (INVALID_TOKEN, INSUFFICIENT_SCOPE, INVALID_REQUEST):
-        challenge = f'{realm}, error="{error.kind.code}", error_description="{error.description}"'
-        headers["www-authenticate"] = challenge + (', scope="openid"' if error.kind is INSUFFICIENT_SCOPE else "")
+        return Response(401, headers={**headers, "www-authenticate": _challenges(request, [realm, where], both=True)})
+    if error.kind.status == 401 or error.kind in (INSUFFICIENT_SCOPE, INVALID_REQUEST):
+        parameters = [realm, f'error="{error.kind.code}"', f'error_description="{error.description}"']
+        if error.kind is INSUFFICIENT_SCOPE:
+            parameters.append('scope="openid"')
+        parameters.append(where)
+        headers["www-authenticate"] = _challenges(request, parameters, both=error.kind.status == 401)
     return error_response(error, headers)
+
+
+def _challenges(request: Request, parameters: list[str], *, both: bool) -> str:
+    """The challenge of the scheme that the request used; `both`: with the other way to present a token beside Bearer."""
+    if _uses_dpop(request):
+        return dpop.challenge(*parameters)
+    bearer = f"Bearer {', '.join(parameters)}"
+    return f"{bearer}, {dpop.challenge()}" if both else bearer
 
 
 def _cors_for_unknown(request: Request, runtime: Runtime) -> dict[str, str]:

@@ -10,7 +10,7 @@ from broker.crypto import handles, sealing
 from broker.crypto.handles import Handle, Kind
 from broker.crypto.keys import KeyRing
 from broker.encoding import b64url, from_b64url
-from broker.grants import vault
+from broker.grants import ending, vault
 from broker.grants.issuing import Issuer, TokenAnswer
 from broker.protocol import pkce
 from broker.protocol.clients import Client
@@ -62,7 +62,10 @@ def establish(
         absolute_expires_at=_absolute_end(runtime, client, provider, tokens, now),
     )
     link = Link(login.grant_id, login.provider, b"", version=1, due_at=grant.upstream_due)
-    contents = json.dumps({"grant_secret": b64url(grant_secret), "claims": dict(person.claims)}).encode()
+    kept = {"grant_secret": b64url(grant_secret), "claims": dict(person.claims)}
+    if login.dialect and login.state is not None:
+        kept["state"] = login.state  # a dialect's token answer may repeat it
+    contents = json.dumps(kept).encode()
     return Established(grant, vault.with_tokens(link, tokens, grant_secret), contents)
 
 
@@ -97,6 +100,7 @@ def redeem(runtime: Runtime, issuer: Issuer, client: Client, form: Parameters) -
         redirect_uri=form.get("redirect_uri"),
         redirect_uri_optional=not client.require_redirect_uri,
         resource=form.all("resource"),
+        jkt=issuer.jkt,
     )
     key = issuer.ring.handle_key()
     idle_lifetime = issuer.idle_lifetime(client)
@@ -108,6 +112,8 @@ def redeem(runtime: Runtime, issuer: Issuer, client: Client, form: Parameters) -
             code_challenge=asked.challenge,
             redirect_uri=asked.redirect_uri,
             redirect_uri_optional=asked.redirect_uri_optional,
+            jkt=asked.jkt,
+            bind_refresh=client.is_public,
             resource=issuer.grantable(asked.resource),
             max_attempts=runtime.settings.code_attempts,
             handle_key=key.id,
@@ -118,7 +124,7 @@ def redeem(runtime: Runtime, issuer: Issuer, client: Client, form: Parameters) -
     inner = json.loads(sealing.unseal(handle.secret, _CODE_PURPOSE, before.code_sealed, before.grant_id.encode()))
     active = replace(before, generation=1, handle_key=key.id, expires_at=clock.now() + idle_lifetime)
     audit.event("code.redeemed", grant_id=before.grant_id, client_id=client.client_id)
-    return issuer.answer(
+    answer = issuer.answer(
         client,
         active,
         from_b64url(inner["grant_secret"]),
@@ -126,6 +132,7 @@ def redeem(runtime: Runtime, issuer: Issuer, client: Client, form: Parameters) -
         resource=asked.resource or before.resource,
         claims=inner["claims"],
     )
+    return replace(answer, state=inner.get("state"))
 
 
 @dataclass(frozen=True)
@@ -134,9 +141,16 @@ class _Asked:
     redirect_uri: str | None
     redirect_uri_optional: bool
     resource: tuple[str, ...]
+    jkt: str | None
 
     def matches(self, grant: Grant) -> bool:
-        return self.challenge == grant.code_challenge and self.has_redirect_uri_of(grant)
+        return (
+            self.challenge == grant.code_challenge and self.has_redirect_uri_of(grant) and self.has_dpop_key_of(grant)
+        )
+
+    def has_dpop_key_of(self, grant: Grant) -> bool:
+        """A code that is bound to a key is redeemed with a proof by that key alone (RFC 9449 section 10)."""
+        return grant.code_jkt in (None, self.jkt)
 
     def has_redirect_uri_of(self, grant: Grant) -> bool:
         """OAuth 2.0 wants it repeated if the authorization request had it (RFC 6749 section 4.1.3), 2.1 never."""
@@ -167,12 +181,12 @@ def _diagnose(
     if not asked.matches(grant):
         if grant.stage == "code":
             runtime.grants.count_attempt(handle.grant_id)
-        return "verifier or redirect_uri", _mismatch(grant, asked)
+        return "verifier, redirect_uri or key", _mismatch(grant, asked)
     if grant.stage == "code" and set(issuer.grantable(asked.resource)) - set(grant.resource):
         return "resource", OAuthError(INVALID_TARGET, "the resource was not part of the authorization request")
     if grant.stage == "code":
         return "too many attempts", gone
-    if grant.stage == "active" and runtime.grants.end(handle.grant_id, "code_replay"):
+    if grant.stage == "active" and ending.end(runtime, issuer.url, handle.grant_id, "code_replay"):
         audit.event("code.replayed", grant_id=handle.grant_id, client_id=client.client_id)
     return "used", gone
 
@@ -180,6 +194,8 @@ def _diagnose(
 def _mismatch(grant: Grant, asked: _Asked) -> OAuthError:
     if not asked.has_redirect_uri_of(grant):
         return OAuthError(INVALID_GRANT, "redirect_uri is not the one of the authorization request")
+    if not asked.has_dpop_key_of(grant):
+        return OAuthError(INVALID_GRANT, "the code is bound to a DPoP key that the request does not prove")
     if grant.code_challenge is None:
         # RFC 9700 section 4.8.2: a verifier without a challenge is a sign of a stripped one.
         return OAuthError(

@@ -17,7 +17,7 @@ from broker import audit, clock
 from broker.crypto import handles, sealing
 from broker.crypto.keys import KeyRing
 from broker.encoding import b64url, from_b64url
-from broker.grants import vault
+from broker.grants import ending
 from broker.grants.authorization_code import Established, code_for
 from broker.protocol.clients import Client
 from broker.runtime import Runtime
@@ -101,12 +101,12 @@ def allow(runtime: Runtime, ring: KeyRing, asked: Question) -> str:
     return code
 
 
-def deny(runtime: Runtime, asked: Question) -> None:
+def deny(runtime: Runtime, issuer: str, asked: Question) -> None:
     """The person refused: the login ends, and the provider is told that its tokens are not needed."""
     grant = asked.grant
-    if runtime.grants.end(grant.grant_id, "denied"):
+    grant_secret = from_b64url(json.loads(asked.contents)["grant_secret"])
+    if ending.end(runtime, issuer, grant.grant_id, "denied", grant_secret=grant_secret):
         audit.event("consent.denied", grant_id=grant.grant_id, client_id=grant.client_id, provider=grant.provider)
-        vault.revoke_upstream(runtime, grant.grant_id, from_b64url(json.loads(asked.contents)["grant_secret"]))
 
 
 def form_token(browser_secret: str) -> str:

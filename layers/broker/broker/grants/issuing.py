@@ -14,7 +14,11 @@ from broker.store.grants import Grant
 
 @dataclass(frozen=True)
 class TokenAnswer:
-    """A successful token response. `refresh_lifetime`: seconds until the refresh token expires if it is not used."""
+    """A successful token response.
+
+    refresh_lifetime: seconds until the refresh token expires if it is not used.
+    state: of the authorization request, only where that was in a dialect.
+    """
 
     access_token: str = field(repr=False)
     expires_in: int
@@ -22,12 +26,14 @@ class TokenAnswer:
     refresh_token: str | None = field(default=None, repr=False)
     refresh_lifetime: int = 0
     id_token: str | None = field(default=None, repr=False)
+    token_type: str = "Bearer"
+    state: str | None = None
 
     def document(self, *, with_refresh_token: bool) -> dict[str, object]:
         """The members of the JSON answer."""
         members: dict[str, object] = {
             "access_token": self.access_token,
-            "token_type": "Bearer",
+            "token_type": self.token_type,
             "expires_in": self.expires_in,
             "scope": " ".join(self.scope),
         }
@@ -40,11 +46,15 @@ class TokenAnswer:
 
 @dataclass(frozen=True)
 class Issuer:
-    """What is needed to issue tokens for one request."""
+    """What is needed to issue tokens for one request.
+
+    jkt: thumbprint of the DPoP key that the request proved; the access token is bound to it (RFC 9449 section 5).
+    """
 
     url: str
     ring: KeyRing
     settings: Settings
+    jkt: str | None = None
 
     def access_lifetime(self, client: Client) -> int:
         """Seconds that a new access token of this client lives, before the login's own end is counted in."""
@@ -86,9 +96,11 @@ class Issuer:
                 issued_at=now,
                 expires_at=now + expires_in,
                 auth_time=grant.auth_time,
+                cnf_jkt=self.jkt,
             ),
             self.ring,
             form=client.access_token_format,
+            alg=tokens.known_algorithm(client.access_token_alg),
         )
         id_token = None
         if "openid" in scope:
@@ -101,6 +113,7 @@ class Issuer:
             self._refresh_token(client, grant, grant_secret),
             refresh_lifetime,
             id_token,
+            "Bearer" if self.jkt is None else "DPoP",
         )
 
     def _refresh_token(self, client: Client, grant: Grant, grant_secret: bytes) -> str | None:

@@ -8,7 +8,7 @@ within the retry window gets the very same one. Everything else with a genuine b
 from broker import audit, clock
 from broker.crypto import handles
 from broker.crypto.handles import Handle, Kind
-from broker.grants import vault
+from broker.grants import ending, vault
 from broker.grants.issuing import Issuer, TokenAnswer
 from broker.protocol.clients import Client
 from broker.protocol.errors import INVALID_GRANT, INVALID_SCOPE, INVALID_TARGET, OAuthError
@@ -31,7 +31,7 @@ def refresh(runtime: Runtime, issuer: Issuer, client: Client, refresh_token: str
     resource = form.all("resource")
     due = handle.due
     if due and due <= clock.now():
-        due = _renew_upstream(runtime, client, handle, scope)
+        due = _renew_upstream(runtime, issuer, client, handle, scope)
     idle_lifetime = issuer.idle_lifetime(client)
     try:
         grant = runtime.grants.rotate(
@@ -41,6 +41,8 @@ def refresh(runtime: Runtime, issuer: Issuer, client: Client, refresh_token: str
             client_id=client.client_id,
             scope=scope,
             resource=issuer.grantable(resource),
+            jkt=issuer.jkt,
+            is_public=client.is_public,
             handle_key=issuer.ring.handle_key().id,
             upstream_due=due,
             idle_lifetime=idle_lifetime,
@@ -53,26 +55,33 @@ def refresh(runtime: Runtime, issuer: Issuer, client: Client, refresh_token: str
     )
 
 
-def _renew_upstream(runtime: Runtime, client: Client, handle: Handle, scope: tuple[str, ...] | None) -> int:
+def _renew_upstream(
+    runtime: Runtime, issuer: Issuer, client: Client, handle: Handle, scope: tuple[str, ...] | None
+) -> int:
     """Renew the provider's token before the client's own is used up. Returns when it falls due next.
 
     Only for a token that will rotate or be retried: what must be refused is left to the write that refuses it.
     """
     grant, link = runtime.grants.read(handle.grant_id)
-    if grant is None or link is None or not _may_continue(runtime, grant, client, handle, scope):
+    if grant is None or link is None or not _may_continue(runtime, issuer, grant, client, handle, scope):
         return handle.due
-    return vault.renew_at_refresh(runtime, grant, link, handle.secret)
+    try:
+        return vault.renew_at_refresh(runtime, grant, link, handle.secret)
+    except vault.LinkDead:
+        ending.end(runtime, issuer.url, grant.grant_id, "upstream_revoked")
+        raise OAuthError(INVALID_GRANT, "the provider has ended the access, please log in again") from None
 
 
 def _may_continue(
-    runtime: Runtime, grant: Grant, client: Client, handle: Handle, scope: tuple[str, ...] | None
+    runtime: Runtime, issuer: Issuer, grant: Grant, client: Client, handle: Handle, scope: tuple[str, ...] | None
 ) -> bool:
     return (
         grant.stage == "active"
         and grant.client_id == client.client_id
+        and _has_key(issuer, client, grant)
         and grant.secret_hash == handles.fingerprint(handle.secret)
         and clock.now() < min(grant.expires_at, grant.absolute_expires_at)
-        and (grant.generation == handle.generation or _is_retry(runtime, client, handle, grant, scope))
+        and (grant.generation == handle.generation or _is_retry(runtime, issuer, client, handle, grant, scope))
     )
 
 
@@ -90,6 +99,9 @@ def _same_successor_or_raise(
         raise _refused(client, handle, "unknown", "the refresh token is unknown or expired")
     if grant.client_id != client.client_id:
         raise _refused(client, handle, "other client", "the refresh token was issued to another client")
+    if not _has_key(issuer, client, grant) and handle.generation >= grant.bound_from:
+        # Before all that follows, so that whoever found a bound token without its key cannot even end the login.
+        raise _refused(client, handle, "other DPoP key", "the refresh token is bound to a DPoP key that is not proved")
     if grant.stage != "active":
         raise _refused(client, handle, f"ended: {grant.end_reason}", "the login has ended, please log in again")
     if clock.now() >= min(grant.expires_at, grant.absolute_expires_at):
@@ -103,27 +115,34 @@ def _same_successor_or_raise(
     if handle.generation == grant.generation:
         # All conditions hold, so the write lost to nothing that is there now: let the client repeat it.
         raise vault.temporarily_unavailable("rotation refused without a cause")
-    if _is_retry(runtime, client, handle, grant, scope):
+    if _is_retry(runtime, issuer, client, handle, grant, scope):
         audit.event("refresh.retried", grant_id=grant.grant_id, client_id=client.client_id, generation=grant.generation)
         return grant
-    _end_family(runtime, client, handle, grant)
+    _end_family(runtime, issuer, client, handle, grant)
     raise _refused(client, handle, "reused", "the refresh token was used before, please log in again")
 
 
-def _is_retry(runtime: Runtime, client: Client, handle: Handle, grant: Grant, scope: tuple[str, ...] | None) -> bool:
+def _has_key(issuer: Issuer, client: Client, grant: Grant) -> bool:
+    """Whether the request proves the key that a public client's refresh token is bound to, if it is (RFC 9449 section 5)."""
+    return not client.is_public or grant.refresh_jkt in (None, issuer.jkt)
+
+
+def _is_retry(
+    runtime: Runtime, issuer: Issuer, client: Client, handle: Handle, grant: Grant, scope: tuple[str, ...] | None
+) -> bool:
+    """Whether the present successor is given again: for a while to the same request, and to the holder of the DPoP key
+    until he has used it, since a bound token is of no use to a thief. A window of 0 is strict for both."""
     window = client.retry_window if client.retry_window is not None else runtime.settings.retry_window
-    return (
-        handle.generation == grant.generation - 1
-        and clock.now() < grant.rotated_at + window
-        and grant.rotated_scope == " ".join(scope or ())
-    )
+    if handle.generation != grant.generation - 1 or window == 0:
+        return False
+    if client.is_public and grant.refresh_jkt is not None:
+        return grant.refresh_jkt == issuer.jkt
+    return clock.now() < grant.rotated_at + window and grant.rotated_scope == " ".join(scope or ())
 
 
-def _end_family(runtime: Runtime, client: Client, handle: Handle, grant: Grant) -> None:
+def _end_family(runtime: Runtime, issuer: Issuer, client: Client, handle: Handle, grant: Grant) -> None:
     audit.event("refresh.reused", grant_id=grant.grant_id, client_id=client.client_id, generation=handle.generation)
-    if runtime.grants.end(grant.grant_id, "reuse"):
-        audit.event("grant.ended", grant_id=grant.grant_id, client_id=client.client_id, reason="reuse")
-        vault.revoke_upstream(runtime, grant.grant_id, handle.secret)
+    ending.end(runtime, issuer.url, grant.grant_id, "reuse", grant_secret=handle.secret)
 
 
 def _refused(client: Client, handle: Handle, reason: str, description: str) -> OAuthError:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from broker import audit, clock
 from broker.crypto import sealing
-from broker.protocol.errors import INVALID_GRANT, TEMPORARILY_UNAVAILABLE, OAuthError
+from broker.protocol.errors import TEMPORARILY_UNAVAILABLE, OAuthError
 from broker.runtime import ProviderUnusable, Runtime
 from broker.store.aws import StoreUnavailable
 from broker.store.grants import Grant, Link, LinkRefused
@@ -83,27 +83,16 @@ def due_at(provider: Provider, tokens: UpstreamTokens, now: int) -> int:
 def renew_at_refresh(runtime: Runtime, grant: Grant, link: Link, grant_secret: bytes) -> int:
     """Make the provider's token fresh before a client's refresh is granted. Returns when it falls due next.
 
-    Errors: OAuthError invalid_grant when the provider ended the access (and the login is ended with it);
-    temporarily_unavailable when the token has expired and cannot be renewed now.
+    Errors: LinkDead when the provider ended the access; OAuthError temporarily_unavailable when the token has expired and
+    cannot be renewed now.
     """
     try:
         provider = runtime.provider(grant.provider)
-        fresh = fresh_tokens(runtime, provider, link, grant_secret)
-        return fresh.link.due_at
-    except LinkDead:
-        end_for_upstream(runtime, grant)
-        raise OAuthError(INVALID_GRANT, "the provider has ended the access, please log in again") from None
+        return fresh_tokens(runtime, provider, link, grant_secret).link.due_at
     except LinkUnavailable as unavailable:
         raise temporarily_unavailable("the provider's token cannot be renewed", unavailable.retry_after) from None
     except ProviderUnusable as error:
         raise temporarily_unavailable(error.detail, 60) from None
-
-
-def end_for_upstream(runtime: Runtime, grant: Grant) -> None:
-    """End a login whose provider has ended the access."""
-    if runtime.grants.end(grant.grant_id, "upstream_revoked"):
-        audit.event("grant.ended", grant_id=grant.grant_id, client_id=grant.client_id, reason="upstream_revoked")
-        runtime.grants.drop_link(grant.grant_id)
 
 
 def fresh_tokens(

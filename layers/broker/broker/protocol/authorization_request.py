@@ -5,7 +5,7 @@ The same checks serve the authorization endpoint and pushed requests (RFC 9126).
 
 from dataclasses import dataclass
 
-from broker.protocol import pkce
+from broker.protocol import dpop, pkce
 from broker.protocol.capabilities import PROMPTS, RESPONSE_MODES, RESPONSE_TYPES
 from broker.protocol.clients import Client
 from broker.protocol.errors import (
@@ -34,16 +34,23 @@ class NoReturn(Exception):
 
 @dataclass(frozen=True)
 class ReturnAddress:
-    """Where a client's answer goes: its registered redirect URI, its state unchanged, and how ("query", "form_post")."""
+    """Where a client's answer goes: its registered redirect URI, its state unchanged, and how ("query", "form_post").
+
+    dialect: name of the dialect that the request was in and the answer will be in, "" for standard OAuth.
+    """
 
     redirect_uri: str
     state: str | None
     response_mode: str = "query"
+    dialect: str = ""
 
 
 @dataclass(frozen=True)
 class AuthorizationRequest:
-    """A checked request. `provider` is None when the client may use several and did not say which."""
+    """A checked request. `provider` is None when the client may use several and did not say which.
+
+    dpop_jkt: thumbprint of the DPoP key that the code is to be bound to (RFC 9449 section 10).
+    """
 
     address: ReturnAddress
     redirect_uri_sent: bool
@@ -54,6 +61,7 @@ class AuthorizationRequest:
     nonce: str | None
     max_age: int | None
     prompts: tuple[str, ...]
+    dpop_jkt: str | None = None
 
 
 def return_address(client: Client, parameters: Parameters) -> ReturnAddress:
@@ -86,6 +94,7 @@ def check(client: Client, address: ReturnAddress, parameters: Parameters, issuer
         nonce=parameters.get("nonce"),
         max_age=_max_age(parameters),
         prompts=prompts,
+        dpop_jkt=dpop.check_jkt(parameters.get("dpop_jkt")),
     )
 
 

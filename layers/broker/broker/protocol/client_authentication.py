@@ -5,11 +5,14 @@ import binascii
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
+from broker.protocol import client_assertion
+from broker.protocol.client_assertion import ClientAssertion
 from broker.protocol.clients import Client
 from broker.protocol.errors import INVALID_CLIENT, INVALID_REQUEST, OAuthError
 from broker.protocol.parameters import Parameters
 
-METHODS = ("client_secret_basic", "client_secret_post", "none")
+METHODS = ("client_secret_basic", "client_secret_post", "private_key_jwt", "none")
+ASSERTION_ALGORITHMS = client_assertion.ALGORITHMS
 
 
 @dataclass(frozen=True)
@@ -19,11 +22,13 @@ class Presented:
     Attributes:
         secrets: spellings of the secret to try. For Basic the form-decoded one, as RFC 6749 section 2.3.1 says, and the
             raw one that many clients send; one client id and one secret all the same.
+        assertion: the signed JWT of private_key_jwt, whose signature is still to be verified.
     """
 
     method: str
     client_id: str
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    assertion: ClientAssertion | None = None
 
 
 def read(authorization: str | None, form: Parameters) -> Presented:
@@ -37,7 +42,8 @@ def read(authorization: str | None, form: Parameters) -> Presented:
     if sum(way is not None for way in (authorization, body_secret, assertion)) > 1:
         raise OAuthError(INVALID_REQUEST, "the client authenticates in more than one way")
     if assertion is not None:
-        raise OAuthError(INVALID_CLIENT, "client assertions are not supported")
+        found = client_assertion.read(form.get("client_assertion_type"), form.get("client_assertion"), body_id)
+        return Presented("private_key_jwt", found.client_id, assertion=found)
     if authorization is not None and authorization[:6].lower() == "basic ":
         return _basic(authorization[6:].strip(), body_id)
     if authorization is not None:
@@ -49,8 +55,8 @@ def read(authorization: str | None, form: Parameters) -> Presented:
     return Presented("none", body_id)
 
 
-def verify(presented: Presented, client: Client | None) -> Client:
-    """The client, now believed.
+def verify(presented: Presented, client: Client | None, *, signature_is_right: bool = False) -> Client:
+    """The client, now believed. `signature_is_right`: of the assertion, by a key of this client's.
 
     Errors: OAuthError invalid_client, the same for an unknown client, a disabled one, a wrong secret and a wrong method,
     so that nobody can find out which clients exist.
@@ -61,6 +67,8 @@ def verify(presented: Presented, client: Client | None) -> Client:
     secret_is_right = any(matches)
     method_is_right = presented.method in candidate.auth_methods
     proven = presented.method == "none" or secret_is_right
+    if presented.method == "private_key_jwt":
+        proven = signature_is_right
     if client is None or client.disabled or not method_is_right or not proven:
         raise OAuthError(INVALID_CLIENT, "client authentication failed")
     return client

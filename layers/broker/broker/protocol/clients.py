@@ -27,7 +27,8 @@ class Client:
     """A client of the broker. Durations are seconds; None means the deployment's default.
 
     Attributes:
-        auth_methods: `("none",)` for a public client, else one or more of SECRET_METHODS (OpenID Connect Core section 9).
+        auth_methods: `("none",)` for a public client, else one or more of SECRET_METHODS, or `("private_key_jwt",)` (OpenID
+            Connect Core section 9).
         secrets: at most two, so that a secret can be rotated without an outage.
         redirect_uris: compared as exact strings (RFC 9700 section 2.1), but for the port of a loopback IP (RFC 8252).
         origins: browser origins that may call token, refresh, revoke and userinfo (CORS).
@@ -49,8 +50,12 @@ class Client:
         served_resources: resource indicators that it answers for; it may introspect tokens for them (RFC 7662).
         post_logout_redirect_uris, backchannel_logout_uri: OpenID Connect RP-Initiated and Back-Channel Logout.
         client_uri, logo_uri, policy_uri, tos_uri: shown to people (RFC 7591 section 2).
+        contacts, software_id, software_version: what a client that registered itself said of itself, for the operator.
+        application_type: "web" or "native" (OpenID Connect Registration section 2).
         registration_token: SHA-256 (hex) of its registration access token (RFC 7592).
-        dialect: name of the provider whose dialect it may speak to the broker; None is standard OAuth.
+        dialect: name of the provider whose dialect it may speak to the broker, at that dialect's own paths; None is
+            standard OAuth alone.
+        token_by_get: there it may also ask for tokens by GET, which puts its secret into the URL.
     """
 
     client_id: str
@@ -82,8 +87,13 @@ class Client:
     logo_uri: str | None = None
     policy_uri: str | None = None
     tos_uri: str | None = None
+    contacts: tuple[str, ...] = ()
+    software_id: str | None = None
+    software_version: str | None = None
+    application_type: str = "web"
     registration_token: str | None = field(default=None, repr=False)
     dialect: str | None = None
+    token_by_get: bool = False
     access_token_lifetime: int | None = None
     idle_lifetime: int | None = None
     absolute_lifetime: int | None = None

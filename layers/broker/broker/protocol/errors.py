@@ -31,13 +31,21 @@ ACCESS_DENIED = ErrorKind("access_denied")
 SERVER_ERROR = ErrorKind("server_error", 500)
 TEMPORARILY_UNAVAILABLE = ErrorKind("temporarily_unavailable", 503)
 INVALID_TARGET = ErrorKind("invalid_target")  # RFC 8707 section 2
+AUTHORIZATION_PENDING = ErrorKind("authorization_pending")  # RFC 8628 section 3.5
+SLOW_DOWN = ErrorKind("slow_down")
+EXPIRED_TOKEN = ErrorKind("expired_token")
 LOGIN_REQUIRED = ErrorKind("login_required")  # OpenID Connect Core section 3.1.2.6
 REQUEST_NOT_SUPPORTED = ErrorKind("request_not_supported")
 REQUEST_URI_NOT_SUPPORTED = ErrorKind("request_uri_not_supported")
 REGISTRATION_NOT_SUPPORTED = ErrorKind("registration_not_supported")
+INVALID_REDIRECT_URI = ErrorKind("invalid_redirect_uri")  # RFC 7591 section 3.2.2
+INVALID_CLIENT_METADATA = ErrorKind("invalid_client_metadata")
+REGISTRATION_REFUSED = ErrorKind("access_denied", 403)  # RFC 7592 section 2.1: authenticated, but not allowed
 INVALID_TOKEN = ErrorKind("invalid_token", 401)  # RFC 6750 section 3.1
 INSUFFICIENT_SCOPE = ErrorKind("insufficient_scope", 403)
 PROVIDER_FORBIDS = ErrorKind("insufficient_scope", 403)  # the provider's refusal, which no scope of ours would lift
+INVALID_DPOP_PROOF = ErrorKind("invalid_dpop_proof")  # RFC 9449 section 5
+USE_DPOP_NONCE = ErrorKind("use_dpop_nonce")  # RFC 9449 section 8
 FORBIDDEN_ORIGIN = ErrorKind(
     "access_denied", 403
 )  # a browser request without the proof that it came from the client's own pages

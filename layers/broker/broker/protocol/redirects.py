@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
-_LOOPBACK = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]))(?::[0-9]{1,5})?(/[^#\\\s]*)?")
+_LOOPBACK = re.compile(r"(?P<host>http://(?:127\.0\.0\.1|\[::1\]))(?::(?P<port>[1-9][0-9]{0,4}))?(?P<path>/[^#\\\s]*)?")
+_LAST_PORT = 65535
 
 
 def is_registered(requested: str, registered: Iterable[str]) -> bool:
@@ -18,7 +19,9 @@ def is_registered(requested: str, registered: Iterable[str]) -> bool:
 
 def _same_but_port(requested: str, uri: str) -> bool:
     wanted, known = _LOOPBACK.fullmatch(requested), _LOOPBACK.fullmatch(uri)
-    return bool(wanted and known and wanted.groups() == known.groups())
+    if wanted is None or known is None or int(wanted["port"] or 0) > _LAST_PORT:
+        return False
+    return wanted["host"] == known["host"] and wanted["path"] == known["path"]
 
 
 def with_parameters(redirect_uri: str, parameters: Sequence[tuple[str, str]]) -> str:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import parse_qsl, urlsplit
 
+from broker.protocol import client_id_urls, jws
 from broker.protocol.capabilities import GRANT_TYPES, ID_TOKEN_ALGORITHMS
 from broker.protocol.client_authentication import METHODS
 from broker.protocol.clients import SECRET_METHODS, Client, web_origin
@@ -21,6 +22,14 @@ LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 MAX_ENTRIES = 50
 MAX_URI = 2000
 MAX_NAME = 100
+APPLICATION_TYPES = ("web", "native")
+_LISTS = (
+    *("redirect_uris", "origins", "providers", "scope", "grant_types", "resources", "auth_methods"),
+    *("served_resources", "post_logout_redirect_uris"),
+)
+PAGES = ("client_uri", "logo_uri", "policy_uri", "tos_uri")
+MAX_KEYS = 10
+MAX_JWKS = 16_384
 
 _CLIENT_ID = re.compile(r"[\x21-\x22\x24-\x2c\x2e-\x7e][\x21-\x22\x24-\x7e]{0,127}")
 _URI = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+")
@@ -103,11 +112,11 @@ def _scheme_fault(scheme: str, host: str | None, has_more: bool) -> str | None:
 
 
 def _faults(client: Client) -> Iterator[tuple[str, str]]:
-    if not _CLIENT_ID.fullmatch(client.client_id):
+    if not _CLIENT_ID.fullmatch(client.client_id) and client_id_urls.fault(client.client_id, local=True) is not None:
         yield "client_id", "must be 1 to 128 printable ASCII characters without space and #, and not begin with -"
     if not client.name.strip() or len(client.name) > MAX_NAME or not client.name.isprintable():
         yield "name", f"must be 1 to {MAX_NAME} printable characters"
-    for field in ("redirect_uris", "origins", "providers", "scope", "grant_types", "resources", "auth_methods"):
+    for field in _LISTS:
         values = getattr(client, field)
         if len(values) > MAX_ENTRIES:
             yield field, f"must have at most {MAX_ENTRIES} entries"
@@ -116,10 +125,15 @@ def _faults(client: Client) -> Iterator[tuple[str, str]]:
     yield from _grant_faults(client)
     yield from _authentication_faults(client)
     yield from _address_faults(client)
-    if not client.scope or not all(_is_scope_token(token) for token in client.scope):
+    yield from _key_faults(client)
+    yield from _stated_faults(client)
+    yield from _dialect_faults(client)
+    if not client.scope or not all(is_scope_token(token) for token in client.scope):
         yield "scope", "must be scopes of printable ASCII without space, quote and backslash (RFC 6749 section 3.3)"
     if client.id_token_alg not in ID_TOKEN_ALGORITHMS:
         yield "id_token_alg", f"must be {' or '.join(ID_TOKEN_ALGORITHMS)}"
+    if client.access_token_alg not in ID_TOKEN_ALGORITHMS:
+        yield "access_token_alg", f"must be {' or '.join(ID_TOKEN_ALGORITHMS)}"
     if client.access_token_format not in ACCESS_TOKEN_FORMATS:
         yield "access_token_format", f"must be {' or '.join(ACCESS_TOKEN_FORMATS)}"
 
@@ -128,8 +142,8 @@ def _grant_faults(client: Client) -> Iterator[tuple[str, str]]:
     unknown = [name for name in client.grant_types if name not in GRANT_TYPES]
     if unknown or not client.grant_types:
         yield "grant_types", f"must be of {', '.join(GRANT_TYPES)}"
-    if "refresh_token" in client.grant_types and "authorization_code" not in client.grant_types:
-        yield "grant_types", "refresh_token needs authorization_code beside it, as only a login gives a refresh token"
+    if client.grant_types == ("refresh_token",):
+        yield "grant_types", "refresh_token needs another beside it, as only a login gives a refresh token"
     if "authorization_code" in client.grant_types and not client.redirect_uris:
         yield "redirect_uris", "must have at least one, as the grant type authorization_code returns to it"
 
@@ -144,6 +158,8 @@ def _authentication_faults(client: Client) -> Iterator[tuple[str, str]]:
     known = [method for method in METHODS if method != "none"]
     if not client.auth_methods or set(client.auth_methods) - set(known):
         yield "auth_methods", f"must be of {', '.join(known)}"
+    if "private_key_jwt" in client.auth_methods and (len(client.auth_methods) > 1 or client.secrets):
+        yield "auth_methods", "private_key_jwt stands alone, as a secret beside it would be a weaker way in"
     if set(client.auth_methods) & set(SECRET_METHODS) and not 1 <= len(client.secrets) <= 2:
         yield "secrets", "a client that sends a secret has one, or two while one is being replaced"
     if client.refresh_cookie:
@@ -161,22 +177,126 @@ def _address_faults(client: Client) -> Iterator[tuple[str, str]]:
         if rule := _origin_fault(origin):
             yield "origins", f"{_quoted(origin)} {rule}"
     for resource in client.resources:
-        if not _is_resource(resource):
+        if not is_resource(resource):
             yield "resources", f"{_quoted(resource)} must be an absolute URI without a fragment (RFC 8707 section 2)"
+    for resource in client.served_resources:
+        if not is_resource(resource):
+            yield (
+                "served_resources",
+                f"{_quoted(resource)} must be an absolute URI without a fragment (RFC 8707 section 2)",
+            )
+    if client.served_resources and client.is_public:
+        yield "served_resources", "introspection is for a confidential client: anybody could claim a public one's id"
     if client.refresh_cookie and not client.origins:
         yield "refresh_cookie", "needs an origin: the cookie's door opens only to pages of a registered origin"
     if client.refresh_cookie and "refresh_token" not in client.grant_types:
         yield "refresh_cookie", "needs the grant type refresh_token"
 
 
-def _is_scope_token(token: str) -> bool:
+def _dialect_faults(client: Client) -> Iterator[tuple[str, str]]:
+    """What an application that was written for a provider's guide cannot do."""
+    if client.dialect is None:
+        if client.token_by_get:
+            yield "token_by_get", "is for clients that speak a dialect"
+        return
+    for field in ("refresh_cookie", "dpop_bound", "require_par"):
+        if getattr(client, field):
+            yield "dialect", f"excludes {field}, which no application that was written for a provider's guide knows"
+
+
+def _key_faults(client: Client) -> Iterator[tuple[str, str]]:
+    """RFC 7591 section 2: one of jwks and jwks_uri, never both; and only public keys."""
+    if client.jwks is not None and client.jwks_uri is not None:
+        yield "jwks", "must not be there together with jwks_uri (RFC 7591 section 2)"
+    if "private_key_jwt" in client.auth_methods and client.jwks is None and client.jwks_uri is None:
+        yield "jwks", "private_key_jwt needs the client's public keys, as jwks or jwks_uri"
+    if client.jwks is not None and not _is_public_key_set(client.jwks):
+        yield "jwks", f"must be a JWK Set of 1 to {MAX_KEYS} public keys (RFC 7517 section 5)"
+    elif rule := _assertion_fault(client):
+        yield "jwks", rule
+    if client.jwks_uri is not None and not _is_web_address(client.jwks_uri, ("https",)):
+        yield "jwks_uri", "must be an https URL"
+
+
+def _is_public_key_set(text: str) -> bool:
+    try:
+        keys = json.loads(text)["keys"]
+        kinds = frozenset(key["kty"] for key in keys)
+        has_secrets = any(_SECRET_MEMBERS & set(key) for key in keys)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+    return len(text) <= MAX_JWKS and 1 <= len(keys) <= MAX_KEYS and kinds <= _KEY_TYPES and not has_secrets
+
+
+def _assertion_fault(client: Client) -> str | None:
+    """What keeps a client's JWK Set from verifying its assertions (RFC 7523), as a clause, or None."""
+    if client.jwks is None or "private_key_jwt" not in client.auth_methods:
+        return None
+    try:
+        jws.key_set(client.jwks)
+    except jws.BadKey as error:
+        return f"cannot verify client assertions: {error}"
+    return None
+
+
+_KEY_TYPES = frozenset({"RSA", "EC", "OKP"})
+_SECRET_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+"""Private parts of a key (RFC 7518 section 6): a client that sends them has given its key away, and should learn so."""
+
+
+def _stated_faults(client: Client) -> Iterator[tuple[str, str]]:
+    """What a client says of itself for people to see."""
+    for field in PAGES:
+        value = getattr(client, field)
+        # Plain http does no harm in a link, and applications under development are at http://localhost.
+        if value is not None and not _is_web_address(value, ("https", "http")):
+            yield field, "must be the URL of a web page"
+    if client.backchannel_logout_uri is not None and not _is_web_address(client.backchannel_logout_uri, ("https",)):
+        yield "backchannel_logout_uri", "must be an https URL without a fragment"
+    for uri in client.post_logout_redirect_uris:
+        if rule := redirect_uri_fault(uri):
+            yield "post_logout_redirect_uris", f"{_quoted(uri)} {rule}"
+    for field in ("software_id", "software_version"):
+        value = getattr(client, field)
+        if value is not None and not (value.isprintable() and 0 < len(value) <= MAX_NAME):
+            yield field, f"must be 1 to {MAX_NAME} printable characters"
+    if len(client.contacts) > MAX_ENTRIES or not all(
+        entry.isprintable() and 0 < len(entry) <= MAX_NAME for entry in client.contacts
+    ):
+        yield "contacts", f"must be at most {MAX_ENTRIES} texts of 1 to {MAX_NAME} printable characters"
+    yield from _application_faults(client)
+
+
+def _application_faults(client: Client) -> Iterator[tuple[str, str]]:
+    if client.application_type not in APPLICATION_TYPES:
+        yield "application_type", f"must be {' or '.join(APPLICATION_TYPES)}"
+    if client.dynamic and client.application_type == "web":
+        for uri in client.redirect_uris:
+            if web_origin(uri) is None:
+                yield "redirect_uris", f"{_quoted(uri)} is for a native application (application_type)"
+
+
+def _is_web_address(text: str, schemes: tuple[str, ...]) -> bool:
+    if len(text) > MAX_URI or not _URI.fullmatch(text) or "#" in text:
+        return False
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    return parts.scheme in schemes and bool(host) and "@" not in parts.netloc
+
+
+def is_scope_token(token: str) -> bool:
+    """Whether the text is exactly one scope (RFC 6749 section 3.3)."""
     try:
         return parse_scope(token) == (token,)
     except OAuthError:
         return False
 
 
-def _is_resource(uri: str) -> bool:
+def is_resource(uri: str) -> bool:
+    """Whether the text is an absolute URI without a fragment (RFC 8707 section 2)."""
     try:
         return bool(_URI.fullmatch(uri) and urlsplit(uri).scheme) and "#" not in uri and len(uri) <= MAX_URI
     except ValueError:

@@ -29,17 +29,25 @@ class Grant:
     """A login. Which attributes are set depends on the stage (docs/storage.md has the table). Times are epoch seconds.
 
     Attributes:
-        stage: pushed, login, exchange, consent, code, active or ended.
+        stage: pushed, device, login, exchange, consent, device_ready, code, active or ended.
         scope: granted scope; `resource`: granted resource indicators.
         browser_hash: SHA-256 of the secret in the browser's login cookie.
         code_hash, secret_hash: SHA-256 of the code's secret and of the grant secret.
         code_sealed: grant secret and claims, sealed under the code's secret (while consent is asked: under the browser's);
             gone once the code is redeemed.
         ask_consent: the request wants the person to be asked even if he need not be.
+        dialect: name of the dialect that the authorization request was in, "" for standard OAuth.
         generation: number of the refresh token that counts; rotated_at: when it came to be.
         rotated_scope: the scope asked for in the request that made this generation, as one string ("" = none).
         handle_key, upstream_due: what the present refresh token was made with, so that it can be made again.
+        code_jkt: thumbprint of the DPoP key that the code is bound to (RFC 9449 section 10), None if to none.
+        refresh_jkt: of the key that the refresh token of a public client is bound to (section 5); bound_from: the first
+            generation that is.
         attempts: wrong verifiers that the code has met.
+        device_key: public key of the device that waits for this login (RFC 8628), whose private key is the device code's
+            secret and code_hash the hash of that; device_until: when the device code ends.
+        poll_interval: seconds between its polls; poll_after: when it may poll next.
+        asked_provider: the provider that the device named; the person chooses if it named none.
     """
 
     grant_id: str
@@ -55,9 +63,13 @@ class Grant:
     state: str | None = None
     code_challenge: str | None = None
     nonce: str | None = None
+    code_jkt: str | None = None
+    refresh_jkt: str | None = None
+    bound_from: int = 0
     max_age: int | None = None
     response_mode: str = ""
     ask_consent: bool = False
+    dialect: str = ""
     browser_hash: bytes = field(default=b"", repr=False)
     subject: str = ""
     auth_time: int = 0
@@ -71,6 +83,11 @@ class Grant:
     upstream_due: int = 0
     absolute_expires_at: int = 0
     attempts: int = 0
+    device_key: bytes = b""
+    device_until: int = 0
+    poll_interval: int = 0
+    poll_after: int = 0
+    asked_provider: str = ""
     ended_at: int = 0
     end_reason: str = ""
 
@@ -141,7 +158,7 @@ class Grants:
 
     def begin(self, login: Grant) -> None:
         """Step 1, by authorize: the login item. Errors: Refused if the id is taken (never, for random ids)."""
-        values = _values(login) | {"delete_at": login.expires_at + KEEP_AFTER_END}
+        values = grant_values(login) | {"delete_at": login.expires_at + KEEP_AFTER_END}
         try:
             call(
                 self._dynamodb.put_item,
@@ -196,8 +213,8 @@ class Grants:
     def finish_exchange(self, after: Grant, link: Link) -> None:
         """Step 3, by callback: what came of the exchange, and the sealed upstream tokens, both or neither.
 
-        `after.stage` is "code" (with code_hash), or "consent" (with browser_hash) while the person is asked. Errors:
-        Refused when the login is no longer in the exchange.
+        `after.stage` is "code" (with code_hash), "consent" (with browser_hash) while the person is asked, or
+        "device_ready" for the device that waits. Errors: Refused when the login is no longer in the exchange.
         """
         values: dict[str, object] = {
             ":exchange": "exchange",
@@ -219,10 +236,10 @@ class Grants:
         )
         names: dict[str, Any] = {}
         if after.stage == "code":
-            update += ", code_hash = :code_hash REMOVE #state, response_mode, ask_consent"
+            update += ", code_hash = :code_hash REMOVE #state, response_mode, ask_consent, dialect"
             values[":code_hash"] = after.code_hash
             names = {"ExpressionAttributeNames": {"#state": "state"}}
-        else:
+        elif after.stage == "consent":
             update += ", browser_hash = :browser"
             values[":browser"] = after.browser_hash
         advance = {
@@ -255,7 +272,7 @@ class Grants:
             "Key": _key(code.grant_id),
             "ConditionExpression": "stage = :consent AND browser_hash = :browser AND expires_at > :now",
             "UpdateExpression": "SET stage = :code, code_hash = :code_hash, code_sealed = :code_sealed, expires_at = :expires"
-            " REMOVE #state, browser_hash, response_mode, ask_consent",
+            " REMOVE #state, browser_hash, response_mode, ask_consent, dialect",
             "ExpressionAttributeNames": {"#state": "state"},
             "ExpressionAttributeValues": item(values),
         }
@@ -283,6 +300,8 @@ class Grants:
         code_challenge: str | None,
         redirect_uri: str | None,
         redirect_uri_optional: bool = True,
+        jkt: str | None = None,
+        bind_refresh: bool = False,
         resource: tuple[str, ...],
         max_attempts: int,
         handle_key: int,
@@ -291,7 +310,8 @@ class Grants:
         """Step 4, by token: the code becomes an active login, once.
 
         `redirect_uri` None: the request named none, which is right if it is optional or the authorization request named
-        none either. Returns the login as it was *before*, with code_sealed.
+        none either. `jkt`: the DPoP key that the request proved; `bind_refresh`: bind the refresh tokens to it. Returns the
+        login as it was *before*, with code_sealed.
         Errors: Refused with the login as it stood.
         """
         now = clock.now()
@@ -322,12 +342,13 @@ class Grants:
         elif not redirect_uri_optional:
             condition += " AND redirect_uri_sent = :not_sent"
             values[":not_sent"] = False
-        condition += _contains("resource", resource, values)
+        condition += contains("resource", resource, values)
+        condition += _bound("code_jkt", jkt, values)
         return self._step(
             grant_id,
             condition=condition,
             update="SET stage = :active, generation = :one, rotated_at = :now, rotated_scope = :none, handle_key = :key,"
-            " expires_at = :idle, client_shard = :shard REMOVE code_sealed, nonce, max_age",
+            f" expires_at = :idle, client_shard = :shard{binding(jkt, bind_refresh, ':one')} REMOVE code_sealed, nonce, max_age",
             values=values,
             names={"#resource": "resource"} if resource else {},
             returns="ALL_OLD",
@@ -354,12 +375,16 @@ class Grants:
         client_id: str,
         scope: tuple[str, ...] | None,
         resource: tuple[str, ...],
+        jkt: str | None = None,
+        is_public: bool = True,
         handle_key: int,
         upstream_due: int,
         idle_lifetime: int,
     ) -> Grant:
         """A refresh: generation n becomes n + 1, once. `scope` None: the request named none.
 
+        `jkt`: the DPoP key that the request proved. A public client's refresh token (`is_public`) that is bound needs that
+        key, and one that is not yet bound is from now on (RFC 9449 section 5).
         Expiry slides by `idle_lifetime` but never past the absolute end, which is checked apart. Returns the login as it
         is now. Errors: Refused with the login as it stood.
         """
@@ -384,19 +409,21 @@ class Grants:
         # (RFC 6749 section 6), so the subset test is part of the same condition.
         names: dict[str, str] = {}
         for attribute, wanted in (("scope", scope or ()), ("resource", resource)):
-            condition += _contains(attribute, wanted, values)
+            condition += contains(attribute, wanted, values)
             names |= {f"#{attribute}": attribute} if wanted else {}
+        if is_public:
+            condition += _bound("refresh_jkt", jkt, values)
         return self._step(
             grant_id,
             condition=condition,
             update="SET generation = :next, rotated_at = :now, rotated_scope = :asked, handle_key = :key,"
-            " upstream_due = :due, expires_at = :idle",
+            f" upstream_due = :due, expires_at = :idle{binding(jkt, is_public, ':next')}",
             values=values,
             names=names,
         )
 
-    def end(self, grant_id: str, reason: str, *, client_id: str | None = None) -> bool:
-        """End a login. False if it is not there or has ended already: the first reason stays.
+    def end(self, grant_id: str, reason: str, *, client_id: str | None = None) -> Grant | None:
+        """End a login. Returns it, or None if it is not there or has ended already: the first reason stays.
 
         `client_id`: only if it is this client's.
         """
@@ -407,7 +434,7 @@ class Grants:
             condition += " AND client_id = :client"
             values[":client"] = client_id
         try:
-            self._step(
+            return self._step(
                 grant_id,
                 condition=condition,
                 update="SET stage = :ended, ended_at = :now, end_reason = :reason REMOVE code_sealed, browser_hash, #state",
@@ -415,7 +442,30 @@ class Grants:
                 names={"#state": "state"},
             )
         except Refused:
-            return False
+            return None
+
+    # -- what counts once ------------------------------------------------------------------------------------------
+
+    def use_once(self, name: str, expires_at: int) -> bool:
+        """Use up a name, such as that of a signed proof. False when it was used before and `expires_at` is not past.
+
+        `name`: any text that tells it from all others; only its hash is kept. One conditional write, so of many requests at
+        the same moment exactly one gets True.
+        """
+        by = secrets.token_bytes(12)
+        values = {"pk": _once_id(name), "sk": "once", "by": by, "expires_at": expires_at, "delete_at": expires_at}
+        try:
+            call(
+                self._dynamodb.put_item,
+                TableName=self._table,
+                Item=item(values),
+                ConditionExpression="attribute_not_exists(pk) OR expires_at <= :now",
+                ExpressionAttributeValues=item({":now": clock.now()}),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ConditionFailed as failed:
+            # A write that was repeated because its first answer was lost finds its own work.
+            return failed.item is not None and bytes(plain(failed.item).get("by", b"")) == by
         return True
 
     # -- the provider's tokens -------------------------------------------------------------------------------------
@@ -575,6 +625,9 @@ class Grants:
         return answer
 
 
+_OF_DEVICES = frozenset({"device_until", "poll_interval", "poll_after"})
+
+
 def _key(grant_id: str, part: str = "grant") -> Item:
     return item({"pk": grant_id, "sk": part})
 
@@ -595,17 +648,40 @@ def _consent_values(consent: Consent) -> dict[str, object]:
     }
 
 
-def _contains(attribute: str, wanted: tuple[str, ...], values: dict[str, object]) -> str:
+def _once_id(name: str) -> str:
+    return "once#" + b64url(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest())
+
+
+def _bound(attribute: str, jkt: str | None, values: dict[str, object]) -> str:
+    """The condition that what `attribute` binds to a key comes with that key; its placeholder is put into `values`."""
+    if jkt is None:
+        return f" AND attribute_not_exists({attribute})"
+    values[":jkt"] = jkt
+    return f" AND (attribute_not_exists({attribute}) OR {attribute} = :jkt)"
+
+
+def binding(jkt: str | None, bind: bool, generation: str) -> str:
+    """The part of an update that binds the refresh token to the key of `_bound`, from this generation on."""
+    if not bind or jkt is None:
+        return ""
+    return f", refresh_jkt = :jkt, bound_from = if_not_exists(bound_from, {generation})"
+
+
+def contains(attribute: str, wanted: tuple[str, ...], values: dict[str, object]) -> str:
     """The condition that a list attribute has all of `wanted`; their placeholders are put into `values`."""
     names = {f":{attribute}{index}": value for index, value in enumerate(wanted)}
     values |= names
     return "".join(f" AND contains(#{attribute}, {name})" for name in names)
 
 
-def _values(grant: Grant) -> dict[str, object]:
+def grant_values(grant: Grant) -> dict[str, object]:
     """All set attributes; empty strings, bytes and lists are left out, numbers and booleans stay (conditions count on them)."""
     values = {f.name: getattr(grant, f.name) for f in fields(grant) if f.name != "grant_id"}
     kept = {name: value for name, value in values.items() if value not in ("", b"", (), None)}
+    if not grant.bound_from:
+        kept.pop("bound_from")  # what is set by if_not_exists
+    if not grant.device_key:
+        kept = {name: value for name, value in kept.items() if name not in _OF_DEVICES}
     return kept | {"pk": grant.grant_id, "sk": "grant"}
 
 
@@ -613,7 +689,7 @@ def _grant(stored: Item) -> Grant:
     found = plain(stored)
     values = {f.name: found[f.name] for f in fields(Grant) if f.name in found}
     values |= {name: tuple(values[name]) for name in ("scope", "resource") if name in values}
-    return Grant(grant_id=found["pk"], **values)
+    return Grant(grant_id=found["pk"], **({"provider": ""} | values))
 
 
 def _link_item(link: Link, delete_at: int) -> Item:

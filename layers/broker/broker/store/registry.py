@@ -70,7 +70,7 @@ class Registry:
     def client(self, client_id: str) -> Client | None:
         """The client of that id, or None. Disabled clients are returned: the caller decides what they may do."""
         stored = self._read(f"client#{client_id}")
-        return _client(stored) if stored else None
+        return client_of(stored) if stored else None
 
     def provider(self, name: str) -> ProviderEntry | None:
         """The provider registered under that name, or None."""
@@ -80,11 +80,11 @@ class Registry:
     def origin_is_listed(self, origin: str) -> bool:
         """Whether any client lists this browser origin. A CORS preflight names no client, so it cannot ask for more."""
         stored = self._read(f"origin#{origin}")
-        return bool(stored and stored.get("clients"))
+        return bool(stored and (stored.get("clients") or stored.get("dynamic_clients", 0) > 0))
 
     def clients(self) -> Iterator[Client]:
         """All clients, in no order. Reads the whole table: for the operator only."""
-        return (_client(stored) for stored in self._scan("client#"))
+        return (client_of(stored) for stored in self._scan("client#"))
 
     def providers(self) -> Iterator[ProviderEntry]:
         """All providers, in no order. Reads the whole table: for the operator only."""
@@ -115,9 +115,10 @@ class Registry:
                 "ConditionExpression": "attribute_exists(pk)",
             }
         }
-        self._transact(
-            [removal, *self._origin_changes(client_id, frozenset(before.origins), frozenset())], NotFound, client_id
-        )
+        changes = origin_changes(self._table, before, frozenset(before.origins), frozenset())
+        if before.dynamic:
+            changes.append(dynamic_count_change(self._table, -1))
+        self._transact([removal, *({"Update": change} for change in changes)], NotFound, client_id)
 
     def add_provider(self, entry: ProviderEntry) -> None:
         """Register a provider. Errors: AlreadyExists."""
@@ -180,27 +181,9 @@ class Registry:
     def _write_client(
         self, client: Client, origins_before: frozenset[str], condition: str, error: type[Exception]
     ) -> None:
-        write = {"Put": {"TableName": self._table, "Item": _client_item(client), "ConditionExpression": condition}}
-        origins = frozenset(client.origins)
-        self._transact(
-            [write, *self._origin_changes(client.client_id, origins_before, origins)], error, client.client_id
-        )
-
-    def _origin_changes(self, client_id: str, before: frozenset[str], after: frozenset[str]) -> list[dict[str, Any]]:
-        changes = [("ADD", origin) for origin in sorted(after - before)] + [
-            ("DELETE", origin) for origin in sorted(before - after)
-        ]
-        return [
-            {
-                "Update": {
-                    "TableName": self._table,
-                    "Key": item({"pk": f"origin#{origin}"}),
-                    "UpdateExpression": f"{verb} clients :client",
-                    "ExpressionAttributeValues": item({":client": frozenset({client_id})}),
-                }
-            }
-            for verb, origin in changes
-        ]
+        write = {"Put": {"TableName": self._table, "Item": client_item(client), "ConditionExpression": condition}}
+        changes = origin_changes(self._table, client, origins_before, frozenset(client.origins))
+        self._transact([write, *({"Update": change} for change in changes)], error, client.client_id)
 
     def _transact(self, writes: list[dict[str, Any]], error: type[Exception], name: str) -> None:
         try:
@@ -226,11 +209,47 @@ class Registry:
 _LISTS = frozenset(f.name for f in fields(Client) if str(f.type).startswith("tuple[str"))
 
 
-def _client_item(client: Client) -> dict[str, Any]:
+def client_item(client: Client) -> dict[str, Any]:
+    """A client as the table has it."""
     return item(asdict(client) | {"pk": f"client#{client.client_id}"})
 
 
-def _client(stored: Mapping[str, Any]) -> Client:
+def origin_changes(table: str, client: Client, before: frozenset[str], after: frozenset[str]) -> list[dict[str, Any]]:
+    """The updates that list `client` under its origins, and take it off those that it had before.
+
+    Of clients that registered themselves only the number is kept: thousands of them may share an origin like
+    http://localhost:3000, and a set of their names would grow past what an item may hold.
+    """
+    changes = [(origin, True) for origin in sorted(after - before)]
+    changes += [(origin, False) for origin in sorted(before - after)]
+    return [_origin_change(table, client, origin, is_new=is_new) for origin, is_new in changes]
+
+
+def _origin_change(table: str, client: Client, origin: str, *, is_new: bool) -> dict[str, Any]:
+    verb = "ADD" if is_new else "DELETE"
+    change: tuple[str, object] = (f"{verb} clients :value", frozenset({client.client_id}))
+    if client.dynamic:
+        change = ("ADD dynamic_clients :value", 1 if is_new else -1)
+    return {
+        "TableName": table,
+        "Key": item({"pk": f"origin#{origin}"}),
+        "UpdateExpression": change[0],
+        "ExpressionAttributeValues": item({":value": change[1]}),
+    }
+
+
+def dynamic_count_change(table: str, by: int) -> dict[str, Any]:
+    """The update of the number of clients that registered themselves."""
+    return {
+        "TableName": table,
+        "Key": item({"pk": "count#registered"}),
+        "UpdateExpression": "ADD registered :by",
+        "ExpressionAttributeValues": item({":by": by}),
+    }
+
+
+def client_of(stored: Mapping[str, Any]) -> Client:
+    """The client in an item of the table."""
     values = {f.name: stored[f.name] for f in fields(Client) if f.name in stored}
     values |= {name: tuple(values[name]) for name in _LISTS if name in values}
     values["secrets"] = tuple(ClientSecret(**secret) for secret in stored.get("secrets", ()))

@@ -53,6 +53,8 @@ OAUTH_CODES = frozenset(
     }
 )  # fmt: skip
 
+MAX_TITLE = 60
+
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_TEXT = re.compile(r"[ -~]*")
@@ -200,6 +202,7 @@ class ApiDialect:
 class Provider:
     """One provider's dialect, checked. `authorize.url` and `token.url` are "" only where `usable_problem` says why.
 
+    title: what people call it, on pages; the name where the file does not say.
     local: plain http to loopback was allowed when the file was read, and is for what a variable brings.
     """
 
@@ -215,6 +218,7 @@ class Provider:
     revoke: RevokeDialect | None
     api: ApiDialect
     hook: str | None
+    title: str
     local: bool = False
 
     @property
@@ -295,6 +299,8 @@ def parse_provider(
             source, "", f"a provider's name is 1 to 64 of a-z, 0-9 and inner hyphens, not {shown(name)}"
         )
     top = Table(source, "", document)
+    if top.has("serve"):
+        raise top.error("serve", "is for the catalogue's own files: the paths that it names are routes of the template")
     token = _token(top.table("token"), required=not top.has("issuer"))
     api = _api(top.table("api"))
     provider = Provider(
@@ -310,11 +316,19 @@ def parse_provider(
         revoke=_revoke(top.table("revoke"), token),
         api=api,
         hook=top.text("hook"),
+        title=_title(top) or name,
         local=local,
     )
     top.done()
     _Placeholders(provider, source).check()
     return provider
+
+
+def _title(top: Table) -> str | None:
+    title = top.text("title")
+    if title is not None and (len(title) > MAX_TITLE or not title.isprintable() or not title.strip()):
+        raise top.error("title", f"must be 1 to {MAX_TITLE} printable characters")
+    return title
 
 
 def _issuer(top: Table, *, local: bool) -> str | None:
