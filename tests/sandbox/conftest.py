@@ -55,8 +55,11 @@ def module_environment() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def simulated_aws(module_environment: None) -> Iterator[None]:
     """AWS in this process, once per module: making a client takes longer than most tests."""
-    with mock_aws():
-        yield
+    # Nothing is reset or removed: that would empty the tables of a local broker that runs in the same process.
+    simulation = mock_aws()
+    simulation.start(reset=False)
+    yield
+    simulation.stop(remove_data=False)
 
 
 @pytest.fixture
