@@ -1,0 +1,62 @@
+// A page of an application that uses oidc-client-ts as its documentation says; the test works it through `app`.
+import { IndexedDbDPoPStore, UserManager, WebStorageStateStore } from 'oidc-client-ts';
+
+const settings = await (await fetch('/settings.json')).json();
+const manager = new UserManager({
+  authority: settings.issuer,
+  client_id: settings.client_id,
+  redirect_uri: `${location.origin}/callback`,
+  post_logout_redirect_uri: `${location.origin}/`,
+  scope: 'openid profile email offline_access',
+  loadUserInfo: !settings.dpop, // the library sends no proof with it
+  dpop: settings.dpop ? { bind_authorization_code: true, store: new IndexedDbDPoPStore() } : undefined,
+  userStore: new WebStorageStateStore({ store: localStorage }),
+  automaticSilentRenew: settings.renew_before > 0,
+  accessTokenExpiringNotificationTimeInSeconds: settings.renew_before || 60,
+  revokeTokensOnSignout: true,
+});
+
+const events = [];
+manager.events.addUserLoaded(() => events.push('renewed'));
+manager.events.addSilentRenewError((error) => events.push(`failed: ${error.message}`));
+if (location.pathname === '/callback') {
+  await manager.signinCallback();
+  history.replaceState(null, '', '/');
+} else if (location.search.includes('state=')) {
+  events.push(`signed out: ${(await manager.signoutCallback()).userState}`);
+}
+
+/** Asks for the profile; once more when the server wants its own nonce in the proof (RFC 9449 section 9). */
+async function userinfo(token, nonce) {
+  const { userinfo_endpoint: url } = await manager.metadataService.getMetadata();
+  const headers = { authorization: `${settings.dpop ? 'DPoP' : 'Bearer'} ${token}` };
+  if (settings.dpop) headers.dpop = await manager.dpopProof(url, await manager.getUser(), 'GET', nonce);
+  const response = await fetch(url, { headers });
+  const wanted = response.headers.get('dpop-nonce');
+  return response.status === 401 && settings.dpop && wanted && !nonce ? userinfo(token, wanted) : response.status;
+}
+
+const shown = (user) => user && {
+  sub: user.profile.sub,
+  name: user.profile.name,
+  email: user.profile.email,
+  access_token: user.access_token,
+  refresh_token: user.refresh_token,
+  id_token: user.id_token,
+  token_type: user.token_type,
+};
+
+window.app = {
+  events,
+  signIn: () => manager.signinRedirect(),
+  user: async () => shown(await manager.getUser()),
+  renew: async () => shown(await manager.signinSilent()),
+  /** Renews at a moment that two tabs agreed on. */
+  renewAt: (moment) => {
+    window.renewal = new Promise((done) => setTimeout(done, moment - Date.now())).then(window.app.renew);
+  },
+  revoke: () => manager.revokeTokens(['access_token', 'refresh_token']),
+  signOut: () => manager.signoutRedirect({ state: 'bye' }),
+  userinfo: (token) => userinfo(token),
+};
+document.title = 'ready';

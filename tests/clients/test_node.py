@@ -1,0 +1,111 @@
+"""openid-client and oauth4webapi under Node.js: discovery, login, refresh, userinfo and revocation in every way they offer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from broker_testing.journey import CALLBACK, TestClient, register
+from broker_testing.registration import OPEN, policy_is
+from broker_testing.signing import jwk_of, jwk_set, new_key
+from clients.conftest import Report, RunScript
+
+DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+ENDED = {"refresh": "invalid_grant", "userinfo": 401}
+
+
+def settings(client: TestClient, **more: object) -> dict[str, object]:
+    """What a script has to know of its client."""
+    secret = {"client_secret": client.secret} if client.secret else {}
+    auth = "client_secret_basic" if client.secret else "none"
+    return {"client_id": client.client_id, "redirect_uri": CALLBACK, "auth": auth} | secret | more
+
+
+def registered(base: str, auth: str, **attributes: Any) -> dict[str, object]:
+    """Register a client that authenticates in this way; its settings."""
+    values: dict[str, Any] = {"providers": ("openid",)} | attributes
+    if auth == "private_key_jwt":
+        key = new_key()
+        public = jwk_set(jwk_of(key) | {"kid": "one", "alg": "ES256"})
+        client = register(base, auth_methods=(auth,), jwks=public, **values)
+        return settings(client, auth=auth, jwk=jwk_of(key, private=True) | {"kid": "one"})
+    if auth == "none":
+        return settings(register(base, **values))
+    return settings(register(base, secret=True, auth_methods=(auth,), **values), auth=auth)
+
+
+def assert_lived(report: Report, token_type: str = "bearer") -> None:
+    """The whole life of a login went well: its claims, a rotation, and its end."""
+    assert report["sub"]
+    assert (report["name"], report["email"]) == ("John Doe", "john@example.com")
+    assert report["rotated"] is True
+    assert report["token_type"] == token_type
+    assert report["after_revocation"] == ENDED
+
+
+@pytest.mark.parametrize("library", ["openid_client", "oauth4webapi"])
+class TestLibraries:
+    """What both offer, by the same names."""
+
+    @pytest.mark.parametrize("auth", ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"])
+    def test_login(self, run_node: RunScript, base: str, library: str, auth: str) -> None:
+        report = run_node(library, scenario="login", **registered(base, auth))
+        assert_lived(report)
+        assert report["nonce"] is True
+        if auth != "none":
+            assert report["introspected"]["active"] is True
+            assert report["introspected"]["sub"] == report["sub"]
+
+    def test_es256_id_token(self, run_node: RunScript, base: str, library: str) -> None:
+        client = registered(base, "none", id_token_alg="ES256")
+        assert_lived(run_node(library, scenario="login", id_token_alg="ES256", **client))
+
+    def test_discovery_by_rfc_8414(self, run_node: RunScript, base: str, library: str) -> None:
+        assert_lived(run_node(library, scenario="login", algorithm="oauth2", **registered(base, "none")))
+
+    @pytest.mark.parametrize("auth", ["none", "client_secret_basic"])
+    def test_pushed_request(self, run_node: RunScript, base: str, library: str, auth: str) -> None:
+        assert_lived(run_node(library, scenario="pushed", **registered(base, auth, require_par=True)))
+
+    @pytest.mark.parametrize("auth", ["none", "private_key_jwt"])
+    def test_dpop(self, run_node: RunScript, base: str, library: str, auth: str) -> None:
+        assert_lived(run_node(library, scenario="dpop", **registered(base, auth, dpop_bound=True)), "dpop")
+
+    def test_device(self, run_node: RunScript, base: str, library: str) -> None:
+        grants = {"grant_types": (DEVICE_GRANT, "refresh_token"), "redirect_uris": ()}
+        assert_lived(run_node(library, scenario="device", **registered(base, "none", **grants)))
+
+    def test_refusal(self, run_node: RunScript, base: str, library: str) -> None:
+        assert run_node(library, scenario="refused", **registered(base, "none")) == {"error": "login_required"}
+
+
+@pytest.mark.parametrize("alg", ["RS256", "ES256"])
+def test_introspection_as_a_signed_jwt(run_node: RunScript, base: str, alg: str) -> None:
+    """RFC 9701, the signature verified by oauth4webapi."""
+    client = registered(base, "client_secret_basic", id_token_alg=alg)
+    report = run_node("oauth4webapi", scenario="login", id_token_alg=alg, introspection_alg=alg, **client)
+    assert_lived(report)
+    assert report["introspected"]["media_type"].startswith("application/token-introspection+jwt")
+    assert (report["introspected"]["active"], report["introspected"]["sub"]) == (True, report["sub"])
+
+
+def test_protected_resource_metadata(run_node: RunScript, base: str) -> None:
+    """RFC 9728, checked by oauth4webapi."""
+    document = run_node("oauth4webapi", scenario="resource", **registered(base, "none"))
+    assert (document["resource"], document["authorization_servers"]) == (base, [base])
+
+
+@pytest.mark.parametrize("auth", ["none", "client_secret_basic", "client_secret_post"])
+def test_openid_client_registers_itself(run_node: RunScript, base: str, auth: str) -> None:
+    with policy_is(OPEN):
+        report = run_node("openid_client", scenario="registered", redirect_uri=CALLBACK, auth=auth)
+    assert_lived(report)
+
+
+def test_openid_client_logs_out(run_node: RunScript, base: str) -> None:
+    """RP-initiated logout: back at the client, and the refresh token is worth nothing."""
+    bye = "https://app.example/bye"
+    client = registered(base, "none", post_logout_redirect_uris=(bye,))
+    report = run_node("openid_client", scenario="logout", post_logout_redirect_uri=bye, **client)
+    assert report == {"arrived": f"{bye}?state=bye", "refresh": "invalid_grant"}
