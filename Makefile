@@ -54,6 +54,12 @@ browser-test: $(BROWSER) $(AXE) ## walk the playground and every page in headles
 clients-test: $(BROWSER) $(CLIENTS) $(CLIENTS_NODE) ## let OAuth clients that others wrote log in, refresh and revoke
 	@CLIENTS_PYTHON='$(abspath $(CLIENTS_VENV)/bin/python)' $(VENV)/bin/python -m pytest $(OTHERS_CLIENTS) $(ARGS)
 
+conformance: $(TEST) ## aim the conformance suite at a broker: URL=https://... CLIENTS=clients.json
+	@$(VENV)/bin/python -m pytest tests/conformance --broker-url '$(URL)' --broker-clients '$(CLIENTS_FILE)' $(ARGS)
+
+compliance: $(TEST) ## run the conformance suite and write docs/compliance.md
+	@$(VENV)/bin/python tests/conformance/compliance.py
+
 lint: $(BROWSER) ## check style and types
 	@$(VENV)/bin/ruff check $(SOURCES)
 	@$(VENV)/bin/ruff format --check $(SOURCES)

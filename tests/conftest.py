@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from moto.dynamodb.models import dynamodb_backends
 
 from broker_local.server import LocalBroker
 from broker_testing.stores import ministack_program, moved_to, running_ministack
@@ -18,6 +19,17 @@ def local_broker() -> Iterator[LocalBroker]:
     """
     with LocalBroker(seed=True, environment={"SANDBOX_FAULTS": "1", "BROKER_RATE_LIMITS": "off"}) as running:
         yield running
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_tables() -> Iterator[None]:
+    """Each module's logins go when it ends: moto looks through a whole table for every query, so it must stay small."""
+    yield
+    for account in dynamodb_backends.values():
+        for backend in account.values():
+            for name, table in backend.tables.items():
+                if name.endswith(("GrantsTable", "SandboxTable")):
+                    table.items.clear()
 
 
 @pytest.fixture

@@ -9,11 +9,14 @@ Tests that move time, order faults or look inside are marked local_only and skip
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from broker_testing.conformance import Clients, described_clients, registered_clients
+from broker_testing.openapi import difference
+from broker_testing.wire import tapped
 from conformance import compliance
 
 
@@ -48,6 +51,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _only_where_it_can_run(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("local_only") and request.config.getoption("--broker-url", default=None):
         pytest.skip("needs the local broker: moves time, orders faults or looks inside")
+
+
+@pytest.fixture(autouse=True)
+def _answers_are_described(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What the local broker answers is what docs/openapi.yaml says, in every test."""
+    if request.config.getoption("--broker-url", default=None):
+        yield
+        return
+    with tapped(request.getfixturevalue("local_broker")) as tap:
+        yield
+    answers = [(one.request.method, one.request.target, one.response) for one in tap.exchanges if not one.is_sandbox]
+    assert [problem for answer in answers if (problem := difference(*answer))] == []
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
 from socket import socket
@@ -53,6 +54,7 @@ class LocalAws:
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
         moto_api_backend.reset()
+        _copy_only_what_a_transaction_touches()
         port = sockets[0].getsockname()[1]
         self.endpoint = f"http://127.0.0.1:{port}"
         self._servers = Servers(one_at_a_time(DomainDispatcherApplication(create_backend_app)), sockets)
@@ -60,6 +62,50 @@ class LocalAws:
     def stop(self) -> None:
         """Stop serving; the data are gone."""
         self._servers.stop()
+
+
+def _copy_only_what_a_transaction_touches() -> None:
+    """moto copies whole tables, item by item, before each transaction, to undo it if a part fails: seconds, once a table
+    has thousands of items. The copy is made of the table's structure here, and of the items that the transaction names."""
+    from moto.dynamodb.models import DynamoDBBackend
+    from moto.dynamodb.models.table import Table
+
+    original = DynamoDBBackend.transact_write_items
+    if getattr(original, "copies_little", False):
+        return
+
+    def structure_of(table: Any, _memo: dict[int, Any]) -> Any:
+        twin = copy.copy(table)
+        twin.items = type(table.items)(table.items.default_factory)
+        for key, value in table.items.items():
+            twin.items[key] = dict(value) if isinstance(value, dict) else value
+        return twin
+
+    def transact_write_items(self: Any, transact_items: list[dict[str, Any]]) -> None:
+        for operation in transact_items:
+            _, named = next(iter(operation.items()))
+            table = self.tables.get(named["TableName"])
+            if table is None:
+                continue
+            found = table.get_item(*self.get_keys_value(table, named.get("Key") or named["Item"]))
+            if found is not None:
+                # The live table goes on with a copy, so that the snapshot's item is never written to.
+                _put_back(table, copy.deepcopy(found))
+        original(self, transact_items)
+
+    for owner, name, value in (
+        (transact_write_items, "copies_little", True),
+        (Table, "__deepcopy__", structure_of),
+        (DynamoDBBackend, "transact_write_items", transact_write_items),
+    ):
+        setattr(owner, name, value)
+
+
+def _put_back(table: Any, item: Any) -> None:
+    if table.has_range_key:
+        table.items[item.hash_key][item.range_key] = item
+    else:
+        table.items[item.hash_key] = item
 
 
 def create_resources(template: Template, endpoint: str) -> None:
