@@ -34,10 +34,10 @@ export AWS_DEFAULT_REGION ?= us-east-1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run setup test browser-test clients-test lint validate build clean python
+.PHONY: help run setup test browser-test clients-test conformance compliance compliance-check lint validate build clean python
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: $(LOCAL) ## run the whole broker on http://localhost:3000 (PORT= changes it)
 	@$(VENV)/bin/python -m broker_local --port $(PORT)
@@ -54,11 +54,14 @@ browser-test: $(BROWSER) $(AXE) ## walk the playground and every page in headles
 clients-test: $(BROWSER) $(CLIENTS) $(CLIENTS_NODE) ## let OAuth clients that others wrote log in, refresh and revoke
 	@CLIENTS_PYTHON='$(abspath $(CLIENTS_VENV)/bin/python)' $(VENV)/bin/python -m pytest $(OTHERS_CLIENTS) $(ARGS)
 
-conformance: $(TEST) ## aim the conformance suite at a broker: URL=https://... CLIENTS=clients.json
+conformance: $(TEST) ## aim the conformance suite at a broker: URL=https://... CLIENTS_FILE=clients.json
 	@$(VENV)/bin/python -m pytest tests/conformance --broker-url '$(URL)' --broker-clients '$(CLIENTS_FILE)' $(ARGS)
 
 compliance: $(TEST) ## run the conformance suite and write docs/compliance.md
 	@$(VENV)/bin/python tests/conformance/compliance.py
+
+compliance-check: $(TEST) ## run the conformance suite; fail if docs/compliance.md does not say what came out
+	@$(VENV)/bin/python tests/conformance/compliance.py --check
 
 lint: $(BROWSER) ## check style and types
 	@$(VENV)/bin/ruff check $(SOURCES)
