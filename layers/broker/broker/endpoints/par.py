@@ -11,14 +11,18 @@ from broker.endpoints.entry import json_response
 from broker.gateway import Request, Response
 from broker.protocol.authorization_request import AuthorizationRequest, NoReturn, check, return_address
 from broker.protocol.clients import Client
-from broker.protocol.errors import INVALID_DPOP_PROOF, INVALID_REQUEST, OAuthError
-from broker.protocol.parameters import Parameters
+from broker.protocol.errors import INVALID_DPOP_PROOF, INVALID_REQUEST, REQUEST_TOO_LARGE, OAuthError
+from broker.protocol.parameters import MAX_BYTES, Parameters
 from broker.runtime import Runtime
 from broker.store.grants import new_grant_id
 
 
 def respond(request: Request, runtime: Runtime) -> Response:
     """POST /par."""
+    if request.method == "POST" and len(request.body) > MAX_BYTES:
+        return client_requests.refuse(
+            request, runtime, None, OAuthError(REQUEST_TOO_LARGE, f"the request is longer than {MAX_BYTES} bytes")
+        )
     return client_requests.serve(request, runtime, _push, "par")
 
 

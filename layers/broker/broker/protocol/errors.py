@@ -49,6 +49,7 @@ USE_DPOP_NONCE = ErrorKind("use_dpop_nonce")  # RFC 9449 section 8
 FORBIDDEN_ORIGIN = ErrorKind(
     "access_denied", 403
 )  # a browser request without the proof that it came from the client's own pages
+REQUEST_TOO_LARGE = ErrorKind("invalid_request", 413)  # RFC 9126 section 2.3
 METHOD_NOT_ALLOWED = ErrorKind("invalid_request", 405)
 UNSUPPORTED_MEDIA_TYPE = ErrorKind("invalid_request", 400)
 BAD_GATEWAY = ErrorKind("temporarily_unavailable", 502)
