@@ -94,14 +94,7 @@ def proven_key(request: Request, runtime: Runtime) -> str | None:
 
 def refuse(request: Request, runtime: Runtime, client: Client | None, error: OAuthError) -> Response:
     """The error, with a challenge where the client failed to authenticate (RFC 6749 section 5.2)."""
-    headers = cors.headers(request, client) if client else _cors_for_unknown(request, runtime)
+    headers = cors.headers_of_error(request, runtime, client)
     if error.kind is INVALID_CLIENT:
         headers["www-authenticate"] = f'Basic realm="{request.issuer}"'
     return error_response(error, headers)
-
-
-def _cors_for_unknown(request: Request, runtime: Runtime) -> dict[str, str]:
-    try:
-        return cors.headers_without_client(request, runtime)
-    except StoreUnavailable:
-        return {}

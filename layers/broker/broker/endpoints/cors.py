@@ -3,6 +3,7 @@
 from broker.gateway import Request, Response
 from broker.protocol.clients import Client
 from broker.runtime import Runtime
+from broker.store.aws import StoreUnavailable
 
 CUSTOM_HEADER = "x-requested-with"
 """A header that a foreign page cannot send without a preflight: required where a cookie is the credential."""
@@ -33,13 +34,20 @@ def headers(request: Request, client: Client) -> dict[str, str]:
     return _allowed(request.origin, credentials=client.refresh_cookie)
 
 
-def headers_without_client(request: Request, runtime: Runtime) -> dict[str, str]:
-    """The CORS headers of an error that came before the client was known, so that its page can read it."""
+def headers_of_error(request: Request, runtime: Runtime, client: Client | None) -> dict[str, str]:
+    """The CORS headers of an error; before the client is known, of any listed origin, so that its page can read it.
+
+    An error is answered even if the store cannot say which origins are listed.
+    """
+    if client is not None:
+        return headers(request, client)
     if request.origin is None:
         return {}
-    if not runtime.directory.origin_is_listed(request.origin):
-        return {"vary": "Origin"}
-    return _allowed(request.origin, credentials=True)
+    try:
+        listed = runtime.directory.origin_is_listed(request.origin)
+    except StoreUnavailable:
+        return {}
+    return _allowed(request.origin, credentials=True) if listed else {"vary": "Origin"}
 
 
 def _allowed(origin: str, *, credentials: bool) -> dict[str, str]:

@@ -247,7 +247,7 @@ def _upstream_error(failure: UpstreamFailure) -> OAuthError:
 
 def _challenge(request: Request, runtime: Runtime, client: Client | None, error: OAuthError | None) -> Response:
     """The error with its WWW-Authenticate challenge (RFC 6750 section 3)."""
-    headers = cors.headers(request, client) if client else _cors_for_unknown(request, runtime)
+    headers = cors.headers_of_error(request, runtime, client)
     # RFC 9728 section 5.1: who came without knowing the broker finds out from there where to get a token.
     where = f'resource_metadata="{protected_resource_metadata_url(request.issuer)}"'
     realm = f'realm="{request.issuer}"'
@@ -268,10 +268,3 @@ def _challenges(request: Request, parameters: list[str], *, both: bool) -> str:
         return dpop.challenge(*parameters)
     bearer = f"Bearer {', '.join(parameters)}"
     return f"{bearer}, {dpop.challenge()}" if both else bearer
-
-
-def _cors_for_unknown(request: Request, runtime: Runtime) -> dict[str, str]:
-    try:
-        return cors.headers_without_client(request, runtime)
-    except StoreUnavailable:
-        return {}

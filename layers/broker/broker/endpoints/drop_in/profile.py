@@ -150,7 +150,4 @@ _ANY_ORIGIN = {
 def _cors(request: Request, runtime: Runtime, client: Client | None, served: "ServedProfile") -> dict[str, str]:
     if served.cors == "any":
         return dict(_ANY_ORIGIN)
-    try:
-        return cors.headers(request, client) if client else cors.headers_without_client(request, runtime)
-    except StoreUnavailable:
-        return {}
+    return cors.headers_of_error(request, runtime, client)
