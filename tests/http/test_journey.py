@@ -6,7 +6,9 @@ import jwt
 import pytest
 import requests
 
+from broker import clock
 from broker_testing.journey import Login, refresh, register, revoke, userinfo
+from sandbox_provider import clock as sandbox_clock
 
 REFRESHING = ("infolobby", "lockitnetwork", "redbooth", "openid")
 PROVIDERS = (*REFRESHING, "phpapi", "iternio", "iternio-live")
@@ -62,3 +64,34 @@ def test_tokens_are_signed_as_registered(base: str, alg: str) -> None:
         claims = jwt.decode(text, key, algorithms=[alg], audience=audience, issuer=base)
         assert claims["sub"].startswith("infolobby|")
     assert userinfo(base, tokens["access_token"]).status_code == 200
+
+
+def test_where_the_provider_has_no_refresh_a_login_ends_with_its_access(base: str) -> None:
+    """PHP style: 3600 seconds, however often it is refreshed; then the frontend is told to log in again."""
+    login = Login(register(base, providers=("phpapi",)), "phpapi")
+    tokens = login.tokens()
+    for passed in (1200, 2400, 3500):
+        clock.offset = sandbox_clock.offset = passed
+        renewed = refresh(login.client, tokens["refresh_token"])
+        assert renewed.status_code == 200, renewed.text
+        tokens = renewed.json()
+        assert userinfo(base, tokens["access_token"]).status_code == 200
+    assert tokens["expires_in"] <= 100, "no access token outlives the provider's"
+    clock.offset = sandbox_clock.offset = 3601
+    ended = refresh(login.client, tokens["refresh_token"])
+    assert (ended.status_code, ended.json()["error"]) == (400, "invalid_grant")
+    assert ended.json()["error_description"] == "the login has expired, please log in again"
+    assert userinfo(base, tokens["access_token"]).status_code == 401
+
+
+@pytest.mark.parametrize("provider", ["iternio", "iternio-live"])
+def test_where_access_has_no_end_a_login_lives_for_its_absolute_lifetime(base: str, provider: str) -> None:
+    login = Login(register(base, providers=(provider,), absolute_lifetime=86400 * 3, idle_lifetime=86400), provider)
+    tokens = login.tokens()
+    for day in (0.9, 1.8, 2.7):
+        clock.offset = sandbox_clock.offset = int(86400 * day)
+        tokens = refresh(login.client, tokens["refresh_token"]).json()
+        assert userinfo(base, tokens["access_token"]).status_code == 200
+    clock.offset = sandbox_clock.offset = 86400 * 3 + 1
+    ended = refresh(login.client, tokens["refresh_token"])
+    assert (ended.status_code, ended.json()["error"]) == (400, "invalid_grant")
