@@ -101,9 +101,8 @@ def test_add_a_file_of_ones_own(operator: Operator, tmp_path: Path) -> None:
             "phpapi.toml: vars.base: needs a value: authorize.url uses it; give it with --var base=VALUE.",
         ),
         (
-            ("google", *WITH_SECRET),
-            "google takes its URLs from OpenID discovery at https://accounts.google.com:"
-            " set authorize.url and token.url to use it.",
+            ("oidc", *WITH_SECRET),
+            "oidc.toml: vars.issuer: needs a value: issuer uses it; give it with --var issuer=VALUE.",
         ),
         (
             ("github", "--from", "github", "--file", "x.toml", *WITH_SECRET),
