@@ -170,13 +170,17 @@ def test_every_algorithm(algorithm: str) -> None:
     assert identity.auth_time is None
 
 
-@pytest.mark.parametrize("skewed", [{"exp": NOW - 299}, {"iat": NOW + 300}, {"iat": NOW - 300}, {"nbf": NOW + 300}])
+@pytest.mark.parametrize(
+    "skewed", [{"exp": NOW - 299}, {"iat": NOW + 300}, {"iat": NOW - 300}, {"nbf": NOW + 300}, {"nbf": 0}]
+)
 def test_clocks_may_differ_by_five_minutes(skewed: Mapping[str, Any]) -> None:
     keys = keys_from(http_of(answer(200, jwks_of("ES256"))))
     assert check(provider_of("ES256"), tokens_with("ES256", **skewed), keys, expected(), deadline()).subject == "me"
 
 
-@pytest.mark.parametrize("skewed", [{"exp": NOW - 300}, {"iat": NOW + 301}, {"iat": NOW - 301}, {"nbf": NOW + 301}])
+@pytest.mark.parametrize(
+    "skewed", [{"exp": NOW - 300}, {"iat": NOW + 301}, {"iat": NOW - 301}, {"nbf": NOW + 301}, {"nbf": "now"}]
+)
 def test_clocks_may_not_differ_by_more(skewed: Mapping[str, Any]) -> None:
     keys = keys_from(http_of(answer(200, jwks_of("ES256"))))
     with pytest.raises(UpstreamFailure) as failure:
