@@ -21,6 +21,16 @@ def _credentials(operator: Operator, name: str) -> Any:
     return json.loads(operator.aws("secretsmanager").get_secret_value(SecretId=prefix + name)["SecretString"])
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("google",), ("acme", "--from", "oidc", "--var", "issuer=https://id.acme.example")],
+    ids=["google", "oidc"],
+)
+def test_add_a_provider_whose_addresses_are_discovered(operator: Operator, words: tuple[str, ...]) -> None:
+    operator("provider", "add", *words, *WITH_SECRET, stdin=SECRET)
+    assert operator.registry.provider(words[0]) is not None
+
+
 def test_add_from_the_catalogue(operator: Operator) -> None:
     added = operator.json("provider", "add", "github", *WITH_SECRET, stdin=f"{SECRET}\n")
     redirect_uri = f"http://localhost:{operator.port}/callback/github"
@@ -101,9 +111,8 @@ def test_add_a_file_of_ones_own(operator: Operator, tmp_path: Path) -> None:
             "phpapi.toml: vars.base: needs a value: authorize.url uses it; give it with --var base=VALUE.",
         ),
         (
-            ("google", *WITH_SECRET),
-            "google takes its URLs from OpenID discovery at https://accounts.google.com:"
-            " set authorize.url and token.url to use it.",
+            ("oidc", *WITH_SECRET),
+            "oidc.toml: vars.issuer: needs a value: issuer uses it; give it with --var issuer=VALUE.",
         ),
         (
             ("github", "--from", "github", "--file", "x.toml", *WITH_SECRET),

@@ -34,8 +34,8 @@ from broker_testing.sandbox import forget_faults, order_fault
 from broker_testing.wire import Tap, disguises, tapped
 from sandbox_provider import clock as sandbox_clock
 
-PROVIDERS = ("infolobby", "lockitnetwork", "phpapi", "redbooth", "iternio", "iternio-live", "openid")
-SHORT_LIVED = ("redbooth", "openid")
+PROVIDERS = ("infolobby", "lockitnetwork", "phpapi", "redbooth", "iternio", "iternio-live", "openid", "oidc")
+SHORT_LIVED = ("redbooth", "openid", "oidc")
 """Providers whose access tokens end within two hours, and can be refreshed."""
 BAD_DAYS: tuple[tuple[str, object], ...] = (("status", 503), ("slow", 0.3), ("error", "invalid_client"), ("html", 200))
 PLANTED = "planted-secret-7f3a9c"

@@ -114,7 +114,7 @@ class Registration:
             "response_type": "code",
             "state": "st&te é",
         }
-        if self.provider == "openid":
+        if self.provider in ("openid", "oidc"):
             plain |= {
                 "scope": "openid profile email",
                 "code_challenge": CHALLENGE,
@@ -132,8 +132,9 @@ REDBOOTH = Registration("redbooth", "sandbox-redbooth", "/oauth2/authorize", "/o
 ITERNIO = Registration("iternio", "4711", "/oauth/auth", "/1/oauth/token", "/1/oauth/me")
 ITERNIO_LIVE = Registration("iternio-live", "4712", "/oauth/auth", "/1/oauth/token", "/1/oauth/me")
 OPENID = Registration("openid", "sandbox-openid", "/authorize", "/token", "/userinfo")
+OIDC = Registration("oidc", "sandbox-oidc", "/authorize", "/token", "/userinfo")
 
-ALL = (INFOLOBBY, LOCKIT, PHPAPI, REDBOOTH, ITERNIO, ITERNIO_LIVE, OPENID)
+ALL = (INFOLOBBY, LOCKIT, PHPAPI, REDBOOTH, ITERNIO, ITERNIO_LIVE, OPENID, OIDC)
 
 
 def basic(client_id: str, secret: str = SECRET) -> dict[str, str]:
@@ -223,7 +224,7 @@ class Sandbox:
             plain |= {"client_id": at.client_id, "client_secret": SECRET}
         if at is not PHPAPI:
             plain |= {"grant_type": "authorization_code", "redirect_uri": at.redirect_uri}
-        if at is OPENID:
+        if at in (OPENID, OIDC):
             plain |= {"code_verifier": VERIFIER}
         sent = {name: value for name, value in (plain | changes).items() if value is not None}
         return self.post(at, at.token, sent, basic(at.client_id) if at is LOCKIT else None)

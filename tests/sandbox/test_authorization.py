@@ -18,6 +18,7 @@ from .driver import (
     INFOLOBBY,
     ITERNIO,
     LOCKIT,
+    OIDC,
     OPENID,
     PHPAPI,
     REDBOOTH,
@@ -130,9 +131,9 @@ def test_unknown_parameters_are_passed_over(sandbox: Sandbox, at: Registration) 
 @every_provider
 def test_methods(sandbox: Sandbox, at: Registration) -> None:
     posted = sandbox.post(at, at.authorize, at.request())
-    assert posted.status == (200 if at in (REDBOOTH, OPENID) else 405)
+    assert posted.status == (200 if at in (REDBOOTH, OPENID, OIDC) else 405)
     put = sandbox.send("PUT", f"/sandbox/{at.provider}{at.authorize}")
-    assert (put.status, put.headers["allow"]) == (405, "GET, POST" if at in (REDBOOTH, OPENID) else "GET")
+    assert (put.status, put.headers["allow"]) == (405, "GET, POST" if at in (REDBOOTH, OPENID, OIDC) else "GET")
 
 
 def test_posted_request_must_not_be_in_the_url_too(sandbox: Sandbox) -> None:

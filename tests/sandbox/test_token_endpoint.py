@@ -17,6 +17,7 @@ from .driver import (
     ITERNIO,
     ITERNIO_LIVE,
     LOCKIT,
+    OIDC,
     OPENID,
     PHPAPI,
     REDBOOTH,
@@ -191,7 +192,7 @@ def test_basic_where_it_is_accepted(sandbox: Sandbox, at: Registration) -> None:
             "redirect_uri": at.redirect_uri,
             "code_verifier": VERIFIER,
         }
-        sent |= {} if at is OPENID else {"code_verifier": ""}
+        sent |= {} if at in (OPENID, OIDC) else {"code_verifier": ""}
         assert sandbox.post(at, at.token, sent, basic(at.client_id, secret)).status == 200
 
 

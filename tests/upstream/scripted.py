@@ -23,7 +23,7 @@ PLAIN: Mapping[str, object] = {
     "userinfo": {"url": "https://provider.example/me"},
     "revoke": {"url": "https://provider.example/revoke"},
 }
-VARIABLES = {"phpapi": {"base": "https://php.example"}}
+VARIABLES = {"phpapi": {"base": "https://php.example"}, "oidc": {"issuer": "https://id.example"}}
 
 Script = Callable[[socket.socket, threading.Event], None]
 

@@ -20,18 +20,20 @@ from broker.upstream.templates import TemplateError, check_url, fill, fill_url, 
 
 from .scripted import PLAIN, from_catalogue, plain
 
-TEN = ("discord", "github", "google", "infolobby", "iternio", "lockitnetwork", "notion", "phpapi", "redbooth", "slack")
+ALL = (
+    "discord", "github", "google", "infolobby", "iternio", "lockitnetwork", "notion", "oidc", "phpapi", "redbooth", "slack",
+)  # fmt: skip
 
 
-def test_the_catalogue_holds_the_ten() -> None:
-    assert catalogue.names() == TEN
+def test_the_catalogue_holds_them_all() -> None:
+    assert catalogue.names() == ALL
 
 
-@pytest.mark.parametrize("name", TEN)
+@pytest.mark.parametrize("name", ALL)
 def test_every_catalogue_file_reads(name: str) -> None:
     provider = from_catalogue(name)
     assert provider.name == name
-    assert (provider.usable_problem() is None) == (name != "google")
+    assert provider.usable_problem() is None
     assert set(provider.errors.map.values()) <= OAUTH_CODES
 
 
@@ -85,18 +87,24 @@ def test_the_facts_of_the_guides() -> None:
     assert infolobby.claims["zoneinfo"] == ("timezone",)
 
 
-def test_google_waits_for_discovery_or_for_its_urls() -> None:
-    google = from_catalogue("google")
-    assert google.usable_problem() == (
-        "google takes its URLs from OpenID discovery at https://accounts.google.com: "
-        "set authorize.url and token.url to use it."
-    )
-    urls = {
-        "authorize.url": "https://accounts.google.com/o/oauth2/v2/auth",
-        "token.url": "https://oauth2.googleapis.com/token",
-    }
-    document = merge_overrides(catalogue.document("google"), urls)
-    assert parse_provider("google", document, source="google.toml").usable_problem() is None
+def test_google_and_oidc_need_discovery() -> None:
+    google, oidc = from_catalogue("google"), from_catalogue("oidc")
+    assert (google.issuer, google.needs_discovery) == ("https://accounts.google.com", True)
+    assert (oidc.issuer, oidc.needs_discovery) == ("https://id.example", True)
+    assert not from_catalogue("github").needs_discovery
+
+
+def test_an_issuer_for_the_redirect_alone_needs_no_discovery() -> None:
+    assert not plain(issuer="https://a.example").needs_discovery
+    assert plain(issuer="https://a.example", authorize__scope=["openid"]).needs_discovery
+
+
+@pytest.mark.parametrize(
+    "issuer", ["http://id.example", "https://u@id.example", "https://id.example/?x", "//id.example"]
+)
+def test_an_issuer_that_must_not_be_called(issuer: str) -> None:
+    with pytest.raises(ProviderFileError):
+        parse_provider("oidc", catalogue.document("oidc"), source="oidc.toml", variables={"issuer": issuer})
 
 
 @pytest.mark.parametrize(

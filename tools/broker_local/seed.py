@@ -67,6 +67,7 @@ PROVIDERS = (
     SandboxProvider("iternio", "4711", catalogue="iternio", paths=_ITERNIO),
     SandboxProvider("iternio-live", "4712", catalogue="iternio", paths=_ITERNIO),
     SandboxProvider("openid", "sandbox-openid", file="openid.toml", variable="base"),
+    SandboxProvider("oidc", "sandbox-oidc", catalogue="oidc", variable="issuer"),
 )
 
 

@@ -51,6 +51,8 @@ class AuthorizationRules:
     pkce: Literal["unknown", "optional", "required"] = "unknown"
     scope: Callable[[str], str] = no_scope
     """From the parameter as sent to the granted scope, space separated; raises Refusal."""
+    names_issuer: bool = False
+    """Whether redirects have `iss` (RFC 9207)."""
     scope_texts: Access = ()
     """What each scope means, in words for the person."""
 
@@ -64,10 +66,10 @@ def authorize(call: Call, rules: AuthorizationRules) -> Response:
     except Refusal as refusal:
         # A repeated state is ambiguous, so none is returned.
         state = "" if "state" in parameters.repeated else parameters.get("state") or ""
-        return _error_redirect(rules, redirect_uri, state, refusal.error)
+        return _error_redirect(call, rules, redirect_uri, state, refusal.error)
     if call.forced_error is not None:
         forced = Error(call.forced_error, 400, "This error was ordered by a test.")
-        return _error_redirect(rules, redirect_uri, pending.state, forced)
+        return _error_redirect(call, rules, redirect_uri, pending.state, forced)
     return pages.login(call, pending)
 
 
@@ -88,10 +90,10 @@ def consent(call: Call, rules: AuthorizationRules) -> Response:
     pending = _resumed(call, "consent", parameters)
     decision = parameters.get("decision")
     if decision == "deny":
-        return _error_redirect(rules, pending.redirect_uri, pending.state, errors.ACCESS_DENIED)
+        return _error_redirect(call, rules, pending.redirect_uri, pending.state, errors.ACCESS_DENIED)
     if decision != "allow":
         raise PageRefusal("The form was sent without a decision. Go back and choose Allow or Deny.")
-    return _redirect(rules, pending.redirect_uri, pending.state, (rules.code_parameter, _new_code(call, pending)))
+    return _redirect(call, rules, pending.redirect_uri, pending.state, (rules.code_parameter, _new_code(call, pending)))
 
 
 def _parameters(call: Call) -> Parameters:
@@ -139,6 +141,7 @@ def _pending(call: Call, rules: AuthorizationRules, parameters: Parameters, redi
         scope=rules.scope(parameters.get("scope") or ""),
         state=parameters.get("state") or "",
         code_challenge=_code_challenge(rules, parameters),
+        nonce=parameters.get("nonce") or "",
     )
 
 
@@ -185,6 +188,8 @@ def _new_code(call: Call, pending: Pending) -> str:
         redirect_uri=pending.redirect_uri,
         state=pending.state,
         code_challenge=pending.code_challenge,
+        nonce=pending.nonce,
+        auth_time=call.now,
     )
     code = secrets.token_urlsafe(32)
     call.store.add_grant(grant, call.now)
@@ -192,12 +197,15 @@ def _new_code(call: Call, pending: Pending) -> str:
     return code
 
 
-def _error_redirect(rules: AuthorizationRules, redirect_uri: str, state: str, error: Error) -> Response:
-    return _redirect(rules, redirect_uri, state, ("error", error.code), ("error_description", error.description))
+def _error_redirect(call: Call, rules: AuthorizationRules, redirect_uri: str, state: str, error: Error) -> Response:
+    return _redirect(call, rules, redirect_uri, state, ("error", error.code), ("error_description", error.description))
 
 
-def _redirect(rules: AuthorizationRules, redirect_uri: str, state: str, *answer: tuple[str, str]) -> Response:
-    echoed = (("state", state),) if state and rules.echoes_state else ()
+def _redirect(
+    call: Call, rules: AuthorizationRules, redirect_uri: str, state: str, *answer: tuple[str, str]
+) -> Response:
+    echoed: tuple[tuple[str, str], ...] = (("state", state),) if state and rules.echoes_state else ()
+    echoed += (("iss", call.issuer),) if rules.names_issuer else ()
     # The redirect URI's own query is kept (RFC 6749 section 3.1.2).
     separator = "&" if "?" in redirect_uri else "?"
     return Response.redirect(f"{redirect_uri}{separator}{urlencode((*answer, *echoed), quote_via=quote)}")

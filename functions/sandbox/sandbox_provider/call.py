@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from sandbox_provider.clients import Client
 from sandbox_provider.settings import Settings
@@ -26,6 +28,13 @@ class Call:
     """Seconds since the epoch."""
     forced_error: str | None = None
     """An error code that a test ordered the authorization endpoint to answer with."""
+    id_token_fault: Mapping[str, Any] = field(default_factory=dict)
+    """What a test ordered to be wrong with the ID token."""
+
+    @property
+    def issuer(self) -> str:
+        """The provider's own URL."""
+        return f"{self.settings.base}/sandbox/{self.provider}"
 
     def url(self, name: str) -> str:
         """Path of one of the provider's own pages (login, consent), usable in a form."""

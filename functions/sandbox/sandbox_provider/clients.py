@@ -20,6 +20,7 @@ CLIENTS: Mapping[str, str] = MappingProxyType(
         "iternio": "4711",
         "iternio-live": "4712",
         "openid": "sandbox-openid",
+        "oidc": "sandbox-oidc",
     }
 )
 """Client id by provider name. The secret is the same everywhere: SANDBOX_CLIENT_SECRET."""

@@ -19,6 +19,7 @@ work and spoils the answer.
     expires_in       any JSON, or left out        the right answer with another expires_in, or without one
     set              {name: value}                the right answer with these members
     drop             [name]                       the right answer without these members
+    id_token         {set, drop, alg, ...}        an ID token with these faults (dialects/oidc.py)
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from sandbox_provider import clock
 from sandbox_provider.errors import INVALID_CLIENT, RATE_LIMITED, Error, Refusal
 from sandbox_provider.wire import Response
 
-ENDPOINTS = ("authorize", "token", "userinfo", "revoke", "api")
+ENDPOINTS = ("authorize", "token", "userinfo", "revoke", "api", "discovery", "jwks")
 
 MISSING = "missing"
 """Stands for a value that was not given, where null is a value of its own."""
@@ -58,11 +59,12 @@ _AFTER: Mapping[str, Callable[[Any, Response], Response]] = {
     "set": lambda value, response: _edited(response, value, ()),
     "drop": lambda value, response: _edited(response, {}, tuple(value)),
     "slow": lambda _, response: response,
+    "id_token": lambda _, response: response,
 }
 
 KINDS = frozenset({*_INSTEAD, *_AFTER})
 
-_NEEDS_VALUE = frozenset({"status", "json", "redirect", "error", "set", "drop"})
+_NEEDS_VALUE = frozenset({"status", "json", "redirect", "error", "set", "drop", "id_token"})
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Fault:
             return f"kind has to be one of {', '.join(sorted(KINDS))}"
         if self.kind in _NEEDS_VALUE and self.value == MISSING:
             return f"the kind {self.kind} needs a value"
-        shapes = {"set": dict, "drop": list, "status": int, "redirect": str, "error": str}
+        shapes = {"id_token": dict, "set": dict, "drop": list, "status": int, "redirect": str, "error": str}
         shape = shapes.get(self.kind)
         if shape is not None and not isinstance(self.value, shape):
             return f"the value of the kind {self.kind} has to be a JSON {shape.__name__}"
@@ -99,6 +101,10 @@ class Fault:
         if endpoint != "authorize":
             return None
         return {"error": str(self.value), "invalid_grant": "invalid_grant"}.get(self.kind)
+
+    def id_token(self) -> Mapping[str, Any]:
+        """What is to be wrong with the ID token; nothing for every other kind."""
+        return self.value if self.kind == "id_token" else {}
 
     def instead(self) -> Response | None:
         """The answer in place of the provider's, for the kinds that process nothing."""

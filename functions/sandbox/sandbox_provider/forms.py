@@ -33,6 +33,7 @@ class Pending:
     code_challenge: str
     username: str = ""
     """Who has signed in; empty before."""
+    nonce: str = ""
 
 
 def seal(purpose: Purpose, pending: Pending, settings: Settings, now: int) -> str:

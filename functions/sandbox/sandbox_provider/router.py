@@ -48,7 +48,9 @@ def _serve(call: Call, dialect: Dialect, path: str) -> Response:
     else:
         forced = fault.forced_error(route.endpoint)
         instead = None if forced else fault.instead()
-        response = instead or fault.spoil(_process(replace(call, forced_error=forced), route))
+        response = instead or fault.spoil(
+            _process(replace(call, forced_error=forced, id_token_fault=fault.id_token()), route)
+        )
     if call.settings.faults:
         kind = fault.kind if fault else ""
         recorded = RecordedCall.of(call.provider, route.endpoint, call.request, response.status, kind, call.now)

@@ -5,7 +5,7 @@ happen once (a code redeemed, a refresh token rotated, a fault consumed) is one 
 kept, only its SHA-256.
 
     pk                            attributes besides delete_at
-    grant#<id>                    provider client_id username scope redirect_uri state code_challenge revoked
+    grant#<id>                    provider client_id username scope redirect_uri state code_challenge nonce auth_time revoked
     code|access|refresh#<sha256>  grant_id provider username scope expires_at used_at revoked
     rate#<provider>#<client>#<minute>   calls
     later#<sha256>#<path>         (a first request was answered "repeat later")
@@ -44,6 +44,9 @@ class Grant:
     redirect_uri: str
     state: str
     code_challenge: str
+    nonce: str = ""
+    auth_time: int = 0
+    """When the person signed in, in seconds since the epoch."""
     revoked: bool = False
 
 
@@ -100,6 +103,8 @@ class Store:
             "redirect_uri": _s(grant.redirect_uri),
             "state": _s(grant.state),
             "code_challenge": _s(grant.code_challenge),
+            "nonce": _s(grant.nonce),
+            "auth_time": _n(grant.auth_time),
             "delete_at": _n(now + DAY),
         }
         dynamodb().put_item(TableName=self._table, Item=item)
@@ -313,6 +318,8 @@ def _grant(item: Item) -> Grant:
         redirect_uri=item["redirect_uri"]["S"],
         state=item["state"]["S"],
         code_challenge=item["code_challenge"]["S"],
+        nonce=item.get("nonce", {"S": ""})["S"],
+        auth_time=int(item.get("auth_time", {"N": "0"})["N"]),
         revoked="revoked" in item,
     )
 

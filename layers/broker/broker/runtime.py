@@ -5,7 +5,7 @@ Everything heavy is imported where it is made, so that a function which never ta
 
 from __future__ import annotations
 
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING
 
 from broker.settings import Settings, from_environment
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from broker.store.secrets import CredentialStore, KeyStore
     from broker.upstream.authorization import Credentials
     from broker.upstream.client_keys import ClientKeys
+    from broker.upstream.discovery import Discovery, Metadata
     from broker.upstream.http import BoundedHttp
     from broker.upstream.schema import Provider
 
@@ -36,12 +37,16 @@ class ProviderUnusable(Exception):
         self.detail = detail
 
 
+class ProviderUnreachable(ProviderUnusable):
+    """The provider's discovery document cannot be had at present."""
+
+
 class Runtime:
     """Settings and the things that do I/O."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._providers: dict[str, tuple[ProviderEntry, Provider]] = {}
+        self._providers: dict[str, tuple[ProviderEntry, Metadata | None, Provider]] = {}
 
     @cached_property
     def registry(self) -> Registry:
@@ -157,6 +162,25 @@ class Runtime:
         return ClientKeys(BoundedHttp(allow_loopback=self.settings.local, max_body=MAX_DOCUMENT), clock.now)
 
     @cached_property
+    def provider_keys(self) -> ClientKeys:
+        """The public keys of OpenID providers, for their ID tokens."""
+        from broker import clock
+        from broker.upstream.client_keys import MAX_DOCUMENT, ClientKeys
+        from broker.upstream.http import BoundedHttp
+
+        http = BoundedHttp(allow_loopback=self.settings.local, max_body=MAX_DOCUMENT)
+        return ClientKeys(http, clock.now, cache_seconds=600)
+
+    @cached_property
+    def _discovery(self) -> Discovery:
+        from broker import clock
+        from broker.upstream.discovery import MAX_DOCUMENT, Discovery
+        from broker.upstream.http import BoundedHttp
+
+        http = BoundedHttp(allow_loopback=self.settings.local, max_body=MAX_DOCUMENT)
+        return Discovery(http, clock.now, local=self.settings.local)
+
+    @cached_property
     def document_http(self) -> BoundedHttp:
         """The same for client id metadata documents, which are small."""
         from broker.upstream.client_documents import MAX_BYTES
@@ -165,9 +189,10 @@ class Runtime:
         return BoundedHttp(allow_loopback=self.settings.local, max_body=MAX_BYTES)
 
     def provider(self, name: str) -> Provider:
-        """The provider's dialect, as registered. Errors: ProviderUnusable, StoreUnavailable."""
-        from broker.upstream import catalogue, schema
+        """The provider's dialect, as registered, with what discovery adds to it.
 
+        Errors: ProviderUnusable (ProviderUnreachable when it may pass), StoreUnavailable.
+        """
         entry = self.registry.provider(name)
         if entry is None:
             # The name may be anything that somebody wrote into a URL, so it stays out of the log.
@@ -175,21 +200,47 @@ class Runtime:
         if entry.disabled:
             raise ProviderUnusable(f"provider {name} is disabled")
         known = self._providers.get(name)
-        if known and known[0] == entry:
-            return known[1]
+        if known and known[0] == entry and (known[1] is None or known[1] is self._metadata(known[2])):
+            return known[2]
+        metadata, provider = self._parsed(entry)
+        self._providers[name] = (entry, metadata, provider)
+        return provider
+
+    def _parsed(self, entry: ProviderEntry) -> tuple[Metadata | None, Provider]:
+        from broker.upstream import catalogue, schema
+
+        name = entry.name
         try:
             base = entry.document if entry.document is not None else catalogue.document(entry.catalogue or name)
             document = schema.merge_overrides(base, entry.overrides)
-            provider = schema.parse_provider(
-                name, document, source=f"{name}.toml", variables=entry.variables, local=self.settings.local
+            parse = partial(
+                schema.parse_provider,
+                name,
+                source=f"{name}.toml",
+                variables=entry.variables,
+                local=self.settings.local,
             )
+            provider = parse(document)
+            metadata = self._metadata(provider)
+            if metadata is not None:
+                provider = parse(metadata.complete(document), discovered=metadata.discovered)
         except (schema.ProviderFileError, KeyError) as error:
             raise ProviderUnusable(f"provider {name}: {error}") from None
         problem = provider.usable_problem()
         if problem:
             raise ProviderUnusable(f"provider {name}: {problem}")
-        self._providers[name] = (entry, provider)
-        return provider
+        return metadata, provider
+
+    def _metadata(self, provider: Provider) -> Metadata | None:
+        """What discovery says of a provider that needs it. Errors: ProviderUnreachable."""
+        if provider.issuer is None or not provider.needs_discovery:
+            return None
+        from broker.upstream.discovery import DiscoveryFailed
+
+        try:
+            return self._discovery.metadata(provider.issuer)
+        except DiscoveryFailed as failure:
+            raise ProviderUnreachable(f"provider {provider.name}: {failure.detail}") from None
 
     def provider_credentials(self, name: str) -> Credentials:
         """The broker's client id and secret at a provider. Errors: StoreUnavailable."""
@@ -206,6 +257,8 @@ class Runtime:
         self.keys.forget()
         self._credentials.forget()
         self.client_keys.forget()
+        self.provider_keys.forget()
+        self._discovery.forget()
 
 
 @cache

@@ -9,6 +9,7 @@ export const PROVIDERS = [
   { name: "iternio", title: "Iternio", remark: "As its guide says: auth_code and user_token in place of code and access_token." },
   { name: "iternio-live", title: "Iternio, live", remark: "As its real clients meet it: code and access_token after all." },
   { name: "openid", title: "OpenID-like", remark: "The standard’s own names, PKCE required, and a revocation endpoint." },
+  { name: "oidc", title: "OpenID Connect", remark: "Addresses and keys by discovery, a signed ID token, and iss in the redirect." },
 ];
 
 /** The stations of a login. `lane`: where it happens. */

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sandbox_provider.dialects import infolobby, iternio, lockitnetwork, openid, phpapi, redbooth
+from sandbox_provider.dialects import infolobby, iternio, lockitnetwork, oidc, openid, phpapi, redbooth
 from sandbox_provider.dialects.dialect import Dialect
 
 DIALECTS: Mapping[str, Dialect] = {
@@ -17,5 +17,6 @@ DIALECTS: Mapping[str, Dialect] = {
         iternio.GUIDE,
         iternio.LIVE,
         openid.DIALECT,
+        oidc.DIALECT,
     )
 }

@@ -15,7 +15,7 @@ class Route:
     """One path of a provider."""
 
     endpoint: str
-    """Its role, by which tests order faults: authorize, token, userinfo, revoke, api, login, consent."""
+    """Its role, by which tests order faults: authorize, token, userinfo, revoke, api, discovery, jwks, login, consent."""
     methods: tuple[str, ...]
     answer: Callable[[Call], Response]
 

@@ -9,6 +9,7 @@ from sandbox_provider.dialects import bearer
 from sandbox_provider.dialects.dialect import Dialect, Route, authorize_route
 from sandbox_provider.errors import Refusal
 from sandbox_provider.resource import Admitted, admit
+from sandbox_provider.store import Grant
 from sandbox_provider.wire import Response
 
 LIFETIME = 300
@@ -30,6 +31,13 @@ RULES = AuthorizationRules(access=("stay signed in for you",), pkce="required", 
 
 def token(call: Call) -> Response:
     """Exchange a code with its verifier, or a refresh token, which rotates."""
+    answer, _ = token_and_grant(call)
+    return answer
+
+
+def token_and_grant(call: Call) -> tuple[Response, Grant | None]:
+    """The token answer, and the grant of the code; None for a refresh."""
+    grant: Grant | None = None
     parameters = token_endpoint.posted(call)
     token_endpoint.authenticate(call, parameters, "basic", "body")
     grant_type = token_endpoint.required(parameters, "grant_type")
@@ -48,7 +56,7 @@ def token(call: Call) -> Response:
             "refresh_token": issued.refresh_token,
             "scope": issued.scope,
         }
-    )
+    ), grant
 
 
 def userinfo(call: Call) -> Response:

@@ -137,7 +137,13 @@ def _plain(
         return chooser.render(request, runtime, client, parameters)
     grant_id = new_grant_id()
     departure = to_provider.prepare(
-        request, runtime, provider_name=asked.provider, grant_id=grant_id, scope=asked.scope
+        request,
+        runtime,
+        provider_name=asked.provider,
+        grant_id=grant_id,
+        scope=asked.scope,
+        max_age=asked.max_age,
+        ask_login="login" in asked.prompts,
     )
     login = login_of(client, asked, grant_id, clock.now() + runtime.settings.login_lifetime)
     runtime.grants.begin(replace(login, browser_hash=departure.browser_hash))
@@ -166,6 +172,7 @@ def login_of(client: Client, asked: AuthorizationRequest, grant_id: str, expires
         dialect=asked.address.dialect,
         max_age=asked.max_age,
         ask_consent="consent" in asked.prompts,
+        ask_login="login" in asked.prompts,
     )
 
 
@@ -185,7 +192,15 @@ def _pushed(request: Request, runtime: Runtime, client: Client, parameters: Para
     if provider is None:
         return chooser.render(request, runtime, client, parameters)
     try:
-        departure = to_provider.prepare(request, runtime, provider_name=provider, grant_id=grant_id, scope=login.scope)
+        departure = to_provider.prepare(
+            request,
+            runtime,
+            provider_name=provider,
+            grant_id=grant_id,
+            scope=login.scope,
+            max_age=login.max_age,
+            ask_login=login.ask_login,
+        )
         runtime.grants.open_pushed(
             grant_id,
             client_id=client.client_id,

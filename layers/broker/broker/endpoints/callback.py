@@ -25,12 +25,13 @@ from broker.protocol.clients import Client
 from broker.protocol.errors import ACCESS_DENIED, SERVER_ERROR, TEMPORARILY_UNAVAILABLE, ErrorKind, OAuthError
 from broker.protocol.parameters import MalformedParameters, Parameters
 from broker.protocol.scopes import provider_scope
-from broker.runtime import ProviderUnusable, Runtime
+from broker.runtime import ProviderUnreachable, ProviderUnusable, Runtime
 from broker.store.aws import StoreUnavailable
 from broker.store.grants import Grant, Refused
-from broker.upstream.authorization import CallbackAnswer, CallbackProblem, read_callback
+from broker.upstream import id_token
+from broker.upstream.authorization import CallbackAnswer, CallbackProblem, Credentials, read_callback
 from broker.upstream.dialect import exchange_code, fetch_profile
-from broker.upstream.failures import UpstreamFailure, answer_in_callback
+from broker.upstream.failures import FailureKind, UpstreamFailure, answer_in_callback
 from broker.upstream.http import Deadline
 from broker.upstream.schema import Provider
 from broker.upstream.tokens import UpstreamTokens
@@ -127,13 +128,17 @@ def respond(request: Request, runtime: Runtime) -> Response:
         return _page(request, "invalid_request", explanation, 400)
     except StoreUnavailable as failure:
         audit.event("store.unavailable", detail=failure.detail)
-        error = unavailable()
-        return _page(request, error.kind.code, "Please reload this page in a moment.", 503, error.retry_after)
+        return _reload(request)
+    except ProviderUnreachable as failure:  # nothing is used up yet
+        audit.event("callback.refused", provider=name if name.isalnum() else None, reason=failure.detail)
+        return _reload(request)
 
 
 def _provider(runtime: Runtime, name: str) -> Provider:
     try:
         return runtime.provider(name)
+    except ProviderUnreachable:
+        raise
     except ProviderUnusable as error:
         raise NotOurs(error.detail) from None
 
@@ -273,14 +278,33 @@ def _exchange(claimed: _Claimed, answer: CallbackAnswer, code: str) -> tuple[Ups
             now=clock.now(),
             deadline=deadline,
         )
-        if not provider.has_userinfo:
-            # The provider cannot say who this is: a pseudonym of this login alone.
-            return tokens, Person(subject_of(provider.name, f"login:{login.grant_id}"), {})
-        profile = fetch_profile(provider, credentials, runtime.http, tokens, deadline=deadline)
+        return tokens, _person(claimed, tokens, credentials, transaction.nonce, deadline)
     except UpstreamFailure as failure:
         report(login.grant_id, provider.name, "callback", failure)
         raise OAuthError(_kind(answer_in_callback(failure)), "the provider could not complete the sign-in") from None
-    return tokens, Person(subject_of(provider.name, profile.subject), profile.claims)
+
+
+def _person(
+    claimed: _Claimed, tokens: UpstreamTokens, credentials: Credentials, nonce: str, deadline: Deadline
+) -> Person:
+    """Who the tokens are for: by the ID token where there is one, by userinfo, or by none. Errors: UpstreamFailure."""
+    runtime, provider, login = claimed.runtime, claimed.provider, claimed.login
+    identity = None
+    if id_token.is_expected(provider, provider_scope(login.scope)):
+        expected = id_token.Expected(credentials.client_id, nonce, login.max_age, clock.now())
+        identity = id_token.check(provider, tokens, runtime.provider_keys, expected, deadline)
+    if not provider.has_userinfo:
+        if identity is not None:
+            return Person(subject_of(provider.name, identity.subject), identity.claims, identity.auth_time)
+        # The provider cannot say who this is: a pseudonym of this login alone.
+        return Person(subject_of(provider.name, f"login:{login.grant_id}"), {})
+    profile = fetch_profile(provider, credentials, runtime.http, tokens, deadline=deadline)
+    if identity is None:
+        return Person(subject_of(provider.name, profile.subject), profile.claims)
+    if profile.subject != identity.subject:
+        # OpenID Connect Core section 5.3.2: somebody's access token beside somebody else's ID token.
+        raise UpstreamFailure(FailureKind.UNUSABLE, row=15, status=200, detail="userinfo is about another subject")
+    return Person(subject_of(provider.name, profile.subject), {**identity.claims, **profile.claims}, identity.auth_time)
 
 
 def _kind(code: str) -> ErrorKind:
@@ -314,6 +338,11 @@ def _reopen(runtime: Runtime, login: Grant) -> None:
         runtime.device_logins.reopen(login.grant_id)
     except Refused:
         return
+
+
+def _reload(request: Request) -> Response:
+    error = unavailable()
+    return _page(request, error.kind.code, "Please reload this page in a moment.", 503, error.retry_after)
 
 
 def _page(request: Request, code: str, explanation: str, status: int, retry_after: int | None = None) -> Response:

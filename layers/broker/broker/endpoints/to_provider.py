@@ -33,9 +33,19 @@ class Departure:
 
 
 def prepare(
-    request: Request, runtime: Runtime, *, provider_name: str, grant_id: str, scope: tuple[str, ...]
+    request: Request,
+    runtime: Runtime,
+    *,
+    provider_name: str,
+    grant_id: str,
+    scope: tuple[str, ...],
+    max_age: int | None = None,
+    ask_login: bool = False,
 ) -> Departure:
-    """The departure for a login. `scope` is the client's. Errors: OAuthError temporarily_unavailable, StoreUnavailable."""
+    """The departure for a login. `scope`, `max_age` and `ask_login` are the client's.
+
+    Errors: OAuthError temporarily_unavailable, StoreUnavailable.
+    """
     provider = usable_provider(runtime, provider_name)
     key = runtime.keys.ring().handle_key()
     state = handles.make(Handle(Kind.STATE, grant_id, key_id=key.id), key)
@@ -49,6 +59,8 @@ def prepare(
         scope=provider_scope(scope),
         code_challenge=transaction.code_challenge,
         nonce=transaction.nonce,
+        max_age=max_age,
+        ask_login=ask_login,
     )
     return Departure(
         location=location,

@@ -27,10 +27,12 @@ _CODE_PURPOSE = "token-broker grant secret under code"
 
 @dataclass(frozen=True)
 class Person:
-    """Who logged in: the subject at the broker, and the claims about him."""
+    """Who logged in: the subject at the broker, the claims about him, and when he signed in at the provider (epoch seconds;
+    None when it does not say, and now is taken for it)."""
 
     subject: str
     claims: Mapping[str, object]
+    auth_time: int | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def establish(
     grant = replace(
         login,
         subject=person.subject,
-        auth_time=now,
+        auth_time=now if person.auth_time is None else person.auth_time,
         secret_hash=handles.fingerprint(grant_secret),
         upstream_due=vault.due_at(provider, tokens, now),
         absolute_expires_at=_absolute_end(runtime, client, provider, tokens, now),

@@ -1,4 +1,4 @@
-"""Signed JWTs that clients make (RFC 7515, 7517, 7519): read strictly, and verified with a public key alone.
+"""Signed JWTs that others make (RFC 7515, 7517, 7519): read strictly, and verified with a public key alone.
 
 The algorithm has to fit the key's own type, never the other way round: so `none` and HMAC, with a public key taken for a
 secret, have no way in (RFC 8725 sections 2.1 and 3.1). Must never accept a key that shows a private member.
@@ -69,10 +69,10 @@ class VerificationKey:
     key: PublicKey
 
 
-def read(text: str) -> SignedJWT:
-    """A JWT in compact form. Errors: BadJWT, for an algorithm that is not accepted as well."""
-    if len(text) > MAX_BYTES:
-        raise BadJWT(f"it is longer than {MAX_BYTES} characters")
+def read(text: str, *, most: int = MAX_BYTES) -> SignedJWT:
+    """A JWT in compact form, of at most so many characters. Errors: BadJWT, for an algorithm that is not accepted as well."""
+    if len(text) > most:
+        raise BadJWT(f"it is longer than {most} characters")
     parts = text.split(".")
     if len(parts) != 3:
         raise BadJWT("it does not have three parts")

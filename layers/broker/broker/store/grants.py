@@ -36,6 +36,7 @@ class Grant:
         code_sealed: grant secret and claims, sealed under the code's secret (while consent is asked: under the browser's);
             gone once the code is redeemed.
         ask_consent: the request wants the person to be asked even if he need not be.
+        ask_login: it wants him to sign in at the provider even if he has.
         dialect: name of the dialect that the authorization request was in, "" for standard OAuth.
         generation: number of the refresh token that counts; rotated_at: when it came to be.
         rotated_scope: the scope asked for in the request that made this generation, as one string ("" = none).
@@ -69,6 +70,7 @@ class Grant:
     max_age: int | None = None
     response_mode: str = ""
     ask_consent: bool = False
+    ask_login: bool = False
     dialect: str = ""
     browser_hash: bytes = field(default=b"", repr=False)
     subject: str = ""
@@ -236,7 +238,7 @@ class Grants:
         )
         names: dict[str, Any] = {}
         if after.stage == "code":
-            update += ", code_hash = :code_hash REMOVE #state, response_mode, ask_consent, dialect"
+            update += ", code_hash = :code_hash REMOVE #state, response_mode, ask_consent, ask_login, dialect"
             values[":code_hash"] = after.code_hash
             names = {"ExpressionAttributeNames": {"#state": "state"}}
         elif after.stage == "consent":
@@ -272,7 +274,7 @@ class Grants:
             "Key": _key(code.grant_id),
             "ConditionExpression": "stage = :consent AND browser_hash = :browser AND expires_at > :now",
             "UpdateExpression": "SET stage = :code, code_hash = :code_hash, code_sealed = :code_sealed, expires_at = :expires"
-            " REMOVE #state, browser_hash, response_mode, ask_consent, dialect",
+            " REMOVE #state, browser_hash, response_mode, ask_consent, ask_login, dialect",
             "ExpressionAttributeNames": {"#state": "state"},
             "ExpressionAttributeValues": item(values),
         }

@@ -77,11 +77,14 @@ def authorization_url(
     scope: Sequence[str],
     code_challenge: str | None,
     nonce: str | None,
+    max_age: int | None = None,
+    ask_login: bool = False,
 ) -> str:
     """Where to send the browser (RFC 6749 section 4.1.1).
 
     redirect_uri: as `callback_redirect_uri` gave it. scope: added to the file's own. state, code_challenge and nonce
-    are sent only where the dialect has a place for them. Raises TemplateError if the URL cannot be filled.
+    are sent only where the dialect has a place for them. max_age, ask_login (prompt=login): the client's wishes, which
+    only an OpenID provider knows; a prompt of the file's own stays. Raises TemplateError if the URL cannot be filled.
     """
     dialect = provider.authorize
     scopes = tuple(dict.fromkeys((*dialect.scope, *scope)))
@@ -96,6 +99,9 @@ def authorization_url(
         params |= {"code_challenge": code_challenge, "code_challenge_method": "S256"}
     if nonce is not None and (provider.issuer is not None or "openid" in scopes):
         params["nonce"] = nonce
+    if provider.discovered is not None:
+        params |= {"max_age": str(max_age)} if max_age is not None else {}
+        params = ({"prompt": "login"} if ask_login else {}) | params
     pairs = [(dialect.rename.get(name, name), value) for name, value in params.items() if value]
     url = fill_url(dialect.url, values, local=provider.local)
     return f"{url}{'&' if '?' in url else '?'}{urlencode(pairs, quote_via=quote)}"
@@ -135,6 +141,8 @@ def read_callback(provider: Provider, pairs: Sequence[tuple[str, str]]) -> Callb
     iss = values.get("iss")
     if iss is not None and provider.issuer is not None and iss != provider.issuer:
         raise CallbackProblem("iss is another issuer's (RFC 9207 section 2.4)", state)
+    if iss is None and provider.discovered is not None and provider.discovered.names_issuer:
+        raise CallbackProblem("iss is missing, which the provider always sends (RFC 9207 section 2.4)", state)
     if error is not None:
         words = _first(values, dialect.error_description) or ""
         detail = scrub(f"{error}: {words}" if words else error)

@@ -1,4 +1,4 @@
-"""The public keys of clients that publish them at a URL (`jwks_uri`, RFC 7591 section 2), remembered for a few minutes.
+"""The public keys of clients, and of OpenID providers, at a URL (`jwks_uri`, RFC 7591 section 2), remembered for a few minutes.
 
 Anybody can make the broker look for a key by naming a client, so what is looked up, found or not, is not looked up again at
 once: a client's server sees one request a minute per function instance at most.
@@ -40,26 +40,31 @@ class _Remembered:
 
 
 class ClientKeys:
-    """Fetches and remembers key sets. `clock`: epoch seconds."""
+    """Fetches and remembers key sets. `clock`: epoch seconds; `cache_seconds`: how long keys are used unasked."""
 
-    def __init__(self, http: Sender, clock: Callable[[], int]) -> None:
+    def __init__(self, http: Sender, clock: Callable[[], int], cache_seconds: int = CACHE_SECONDS) -> None:
+        self._cache_seconds = cache_seconds
         self._http = http
         self._clock = clock
         self._remembered: dict[str, _Remembered] = {}
 
-    def for_jwt(self, jwks_uri: str, jwt: jws.SignedJWT) -> tuple[jws.VerificationKey, ...]:
+    def for_jwt(
+        self, jwks_uri: str, jwt: jws.SignedJWT, within: Deadline | None = None
+    ) -> tuple[jws.VerificationKey, ...]:
         """The keys at `jwks_uri` that may have signed `jwt`; none if it has none, or is no JWK Set.
+
+        within: the caller's own deadline, where it has one.
 
         Errors: KeysUnavailable when the server cannot be reached and nothing is remembered.
         """
         now = self._clock()
         known = self._remembered.get(jwks_uri)
-        if known is None or (now >= known.fetched_at + CACHE_SECONDS and now >= known.tried_at + AGAIN_SECONDS):
-            known = self._fetch(jwks_uri, known, now)
+        if known is None or (now >= known.fetched_at + self._cache_seconds and now >= known.tried_at + AGAIN_SECONDS):
+            known = self._fetch(jwks_uri, known, now, within)
         found = jws.candidates(jwt, known.keys)
         if not found and now >= known.tried_at + AGAIN_SECONDS:
             # A key that is not known may be a new one: the client has rotated its keys.
-            known = self._fetch(jwks_uri, known, now)
+            known = self._fetch(jwks_uri, known, now, within)
             found = jws.candidates(jwt, known.keys)
         if not found and known.is_outage:
             raise KeysUnavailable(known.problem)
@@ -69,10 +74,11 @@ class ClientKeys:
         """Drop what is remembered."""
         self._remembered.clear()
 
-    def _fetch(self, jwks_uri: str, before: _Remembered | None, now: int) -> _Remembered:
+    def _fetch(self, jwks_uri: str, before: _Remembered | None, now: int, within: Deadline | None) -> _Remembered:
         """What is known after another try. An outage takes nothing away from what was known before."""
+        deadline = Deadline.after(DEADLINE if within is None else min(DEADLINE, within.remaining()))
         try:
-            answer = self._http.send(UpstreamRequest("GET", jwks_uri), Deadline.after(DEADLINE))
+            answer = self._http.send(UpstreamRequest("GET", jwks_uri), deadline)
             after = _read(answer, before, now)
         except TransportError as error:
             after = _outage(before, now, f"jwks_uri: {error.kind.value}")

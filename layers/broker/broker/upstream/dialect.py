@@ -175,12 +175,12 @@ def fetch_profile(
 
 def _profile(dialect: UserinfoDialect, document: Mapping[str, object]) -> Profile:
     root = next((found for path in dialect.root if not is_empty(found := lookup(document, path))), document)
-    subject = _subject(first(root, dialect.claims["sub"]))
-    claims = {name: value for name, paths in dialect.claims.items() if _is_claim(value := first(root, paths))}
+    subject = read_subject(first(root, dialect.claims["sub"]))
+    claims = {name: value for name, paths in dialect.claims.items() if is_claim(value := first(root, paths))}
     return Profile(subject, MappingProxyType({**claims, "sub": subject}), MappingProxyType(dict(document)))
 
 
-def _subject(value: object) -> str:
+def read_subject(value: object) -> str:
     """A user's id as text. A boolean or an object is none, and a number that lost digits may be somebody else's."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         value = int(value)
@@ -191,7 +191,7 @@ def _subject(value: object) -> str:
     return value
 
 
-def _is_claim(value: object) -> bool:
+def is_claim(value: object) -> bool:
     """Claims are stored with the login, so what is not there or is too long is left out."""
     return not is_empty(value) and len(repr(value)) <= MAX_CLAIM
 

@@ -12,13 +12,15 @@ from types import MappingProxyType
 from typing import Literal
 
 from broker.upstream.reader import ProviderFileError, Table, shown
-from broker.upstream.templates import TemplateError, check_url, fill_url, host_is_open, placeholders
+from broker.upstream.templates import TemplateError, fill_url, host_is_open, placeholders
 
 __all__ = [
+    "CLAIMS",
     "OAUTH_CODES",
     "ApiDialect",
     "AuthorizeDialect",
     "CallbackDialect",
+    "Discovered",
     "ErrorDialect",
     "OkTest",
     "Provider",
@@ -199,9 +201,21 @@ class ApiDialect:
 
 
 @dataclass(frozen=True)
-class Provider:
-    """One provider's dialect, checked. `authorize.url` and `token.url` are "" only where `usable_problem` says why.
+class Discovered:
+    """What discovery says beside addresses. algorithms: for ID tokens, of those that the broker verifies; names_issuer:
+    the redirect always has `iss` (RFC 9207 section 3).
+    """
 
+    jwks_uri: str
+    algorithms: tuple[str, ...]
+    names_issuer: bool
+
+
+@dataclass(frozen=True)
+class Provider:
+    """One provider's dialect, checked. `authorize.url` and `token.url` are "" only where discovery is still to name them.
+
+    discovered: None until discovery was made, and for providers without an issuer.
     title: what people call it, on pages; the name where the file does not say.
     local: plain http to loopback was allowed when the file was read, and is for what a variable brings.
     """
@@ -220,6 +234,7 @@ class Provider:
     hook: str | None
     title: str
     local: bool = False
+    discovered: Discovered | None = None
 
     @property
     def has_userinfo(self) -> bool:
@@ -231,17 +246,18 @@ class Provider:
         return self.revoke is not None
 
     @property
+    def needs_discovery(self) -> bool:
+        """Whether the issuer is asked for addresses or for the keys of ID tokens. An OAuth server that has an issuer for its
+        redirects alone (RFC 9207) need not speak OpenID."""
+        is_openid = "openid" in self.authorize.scope
+        return self.issuer is not None and (is_openid or not self.authorize.url or not self.token.url)
+
+    @property
     def uses_pkce(self) -> bool:
         return self.authorize.pkce == "S256"
 
     def usable_problem(self) -> str | None:
         """One sentence saying why this broker cannot run the provider, or None."""
-        missing = [
-            name for name, url in (("authorize.url", self.authorize.url), ("token.url", self.token.url)) if not url
-        ]
-        if missing:
-            fix = f"set {' and '.join(missing)} to use it"
-            return f"{self.name} takes its URLs from OpenID discovery at {self.issuer}: {fix}."
         calls = (self.token, self.refresh, *((self.revoke,) if self.revoke else ()))
         if any(call.auth == "private_key_jwt" for call in calls):
             return (
@@ -287,12 +303,14 @@ def parse_provider(
     source: str,
     variables: Mapping[str, str] = MappingProxyType({}),
     local: bool = False,
+    discovered: Discovered | None = None,
 ) -> Provider:
     """Read a provider document (the TOML file with any overrides merged) into a Provider.
 
     name: lower-case letters, digits and hyphens: it is a path segment of the callback.
     source: the file's name, for errors. variables: the operator's values for the file's `vars`.
-    local: allow plain http to loopback. Raises ProviderFileError.
+    local: allow plain http to loopback. discovered: what the issuer says, once its addresses are in the document.
+    Raises ProviderFileError.
     """
     if not _NAME.fullmatch(name):
         raise ProviderFileError(
@@ -303,10 +321,11 @@ def parse_provider(
         raise top.error("serve", "is for the catalogue's own files: the paths that it names are routes of the template")
     token = _token(top.table("token"), required=not top.has("issuer"))
     api = _api(top.table("api"))
+    declared = _variables(top.table("vars"), variables)
     provider = Provider(
         name=name,
-        issuer=_issuer(top, local=local),
-        variables=_variables(top.table("vars"), variables),
+        issuer=_issuer(top, declared, local=local),
+        variables=declared,
         authorize=_authorize(top.table("authorize"), required=not top.has("issuer")),
         callback=_callback(top.table("callback")),
         token=token,
@@ -318,6 +337,7 @@ def parse_provider(
         hook=top.text("hook"),
         title=_title(top) or name,
         local=local,
+        discovered=discovered,
     )
     top.done()
     _Placeholders(provider, source).check()
@@ -331,11 +351,18 @@ def _title(top: Table) -> str | None:
     return title
 
 
-def _issuer(top: Table, *, local: bool) -> str | None:
+def _issuer(top: Table, variables: Mapping[str, Variable], *, local: bool) -> str | None:
+    """The issuer, filled: it is compared, so it is known before anything is called."""
     issuer = top.text("issuer")
     if issuer is not None:
+        known = {name: variable.value for name, variable in variables.items() if variable.value is not None}
+        for name in placeholders(issuer):
+            if name not in variables:
+                raise top.error("issuer", f"{{{name}}} is not declared: add vars.{name}.pattern")
+            if name not in known:
+                raise ProviderFileError(top.source, f"vars.{name}", "needs a value: issuer uses it")
         try:
-            check_url(issuer, local=local)
+            issuer = fill_url(issuer, known, local=local)
         except TemplateError as problem:
             raise top.error("issuer", problem.rule) from None
         if "?" in issuer:
@@ -542,7 +569,7 @@ def _placement(table: Table, default: TokenPlacement) -> TokenPlacement:
     raise table.error("token", f'must be "header:NAME:TEXT with {{access_token}}" or "query:NAME", not {shown(text)}')
 
 
-_CLAIMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+CLAIMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"sub": ("sub", "id", "user_id", "userId"), "email": ("email",), "name": ("name",)}
 )
 
@@ -568,11 +595,11 @@ def _userinfo(table: Table, api: ApiDialect) -> UserinfoDialect | None:
 def _claims(table: Table) -> Mapping[str, tuple[str, ...]]:
     entries = table.value("claims")
     if entries is None:
-        return _CLAIMS
+        return CLAIMS
     if not isinstance(entries, Mapping):
         raise table.error("claims", f"must be a table, not {shown(entries)}")
     own = Table(table.source, table.name_of("claims"), entries)
-    claims = dict(_CLAIMS)
+    claims = dict(CLAIMS)
     for name in entries:
         paths = own.strings(name, ())
         if not paths and name == "sub":

@@ -1,0 +1,135 @@
+"""The provider's ID token, checked in every respect before anything in it is believed (OpenID Connect Core section 3.1.3.7).
+
+Must never accept an unsigned token or an HMAC, and never quote a token in an error.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from broker.encoding import b64url
+from broker.protocol import jws
+from broker.upstream.client_keys import ClientKeys, KeysUnavailable
+from broker.upstream.dialect import is_claim, read_subject
+from broker.upstream.failures import FailureKind, UpstreamFailure
+from broker.upstream.http import Deadline
+from broker.upstream.paths import first
+from broker.upstream.schema import CLAIMS, Provider
+from broker.upstream.tokens import UpstreamTokens
+
+SKEW = 300
+MAX_BYTES = 64 * 1024
+"""Larger than what clients may send: some providers put a person's groups in."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the token must be about. max_age: seconds since the person's sign-in, None for any; now: epoch seconds."""
+
+    client_id: str
+    nonce: str = field(repr=False)
+    max_age: int | None
+    now: int
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who signed in at the provider, and when (epoch seconds, None when it does not say)."""
+
+    subject: str = field(repr=False)
+    claims: Mapping[str, object] = field(repr=False)
+    auth_time: int | None
+
+
+def is_expected(provider: Provider, scope: tuple[str, ...]) -> bool:
+    """Whether the token answer must hold an ID token. scope: what was asked for beside the file's own."""
+    return provider.discovered is not None and "openid" in (*provider.authorize.scope, *scope)
+
+
+def check(
+    provider: Provider, tokens: UpstreamTokens, keys: ClientKeys, expected: Expected, deadline: Deadline
+) -> Identity:
+    """The identity in the ID token beside `tokens`. Raises UpstreamFailure: of the moment when the keys cannot be had."""
+    if tokens.id_token is None:
+        raise _refused("it is missing")
+    jwt = _signed(provider, tokens.id_token, keys, deadline)
+    _check_parties(provider, jwt.claims, expected)
+    _check_times(jwt.claims, expected)
+    nonce = jwt.claims.get("nonce")
+    if not isinstance(nonce, str) or not secrets.compare_digest(nonce.encode(), expected.nonce.encode()):
+        raise _refused("the nonce is not this login's")
+    at_hash = jwt.claims.get("at_hash")
+    if at_hash is not None and at_hash != half_hash(jwt.algorithm, tokens.access_token):
+        raise _refused("at_hash is another access token's")
+    if not isinstance(jwt.claims.get("sub"), str):
+        raise _refused("sub is no text")
+    subject = read_subject(jwt.claims["sub"])
+    named = provider.userinfo.claims if provider.userinfo else CLAIMS
+    claims = {name: value for name, paths in named.items() if is_claim(value := first(jwt.claims, paths))}
+    auth_time = _auth_time(jwt.claims, expected)
+    return Identity(subject, MappingProxyType({**claims, "sub": subject}), auth_time)
+
+
+def half_hash(algorithm: str, text: str) -> str:
+    """The left half of a hash (section 3.1.3.6); Ed25519's own hash is SHA-512."""
+    digest = (hashlib.sha512 if algorithm == "EdDSA" else hashlib.sha256)(text.encode()).digest()
+    return b64url(digest[: len(digest) // 2])
+
+
+def _signed(provider: Provider, text: str, keys: ClientKeys, deadline: Deadline) -> jws.SignedJWT:
+    """Errors: UpstreamFailure."""
+    discovered = provider.discovered
+    if discovered is None:
+        raise _refused("the provider has no keys to check it with")
+    try:
+        jwt = jws.read(text, most=MAX_BYTES)
+    except jws.BadJWT as problem:
+        raise _refused(str(problem)) from None
+    if jwt.algorithm not in discovered.algorithms:
+        raise _refused("its algorithm is not one that the provider announces")
+    try:
+        found = keys.for_jwt(discovered.jwks_uri, jwt, deadline)
+    except KeysUnavailable as problem:
+        raise UpstreamFailure(FailureKind.UNREACHABLE, row=4, detail=problem.detail) from None
+    if not any(jws.is_signed_by(jwt, key) for key in found):
+        raise _refused("no key of the provider made its signature")
+    return jwt
+
+
+def _check_parties(provider: Provider, claims: Mapping[str, object], expected: Expected) -> None:
+    if claims.get("iss") != provider.issuer:
+        raise _refused("iss is another issuer's")
+    audience = claims.get("aud")
+    several = isinstance(audience, list) and len(audience) > 1
+    if expected.client_id not in (audience if isinstance(audience, list) else [audience]):
+        raise _refused("aud does not name the broker")
+    authorized = claims.get("azp")
+    if (several or authorized is not None) and authorized != expected.client_id:
+        raise _refused("azp does not name the broker")
+
+
+def _check_times(claims: Mapping[str, object], expected: Expected) -> None:
+    expires_at, issued_at = jws.numeric_date(claims.get("exp")), jws.numeric_date(claims.get("iat"))
+    if expires_at is None or expires_at <= expected.now - SKEW:
+        raise _refused("it has expired")
+    if issued_at is None or abs(expected.now - issued_at) > SKEW:
+        raise _refused("it was not issued just now")
+    not_before = jws.numeric_date(claims.get("nbf", 0))
+    if not_before is None or not_before > expected.now + SKEW:
+        raise _refused("it is not valid yet")
+
+
+def _auth_time(claims: Mapping[str, object], expected: Expected) -> int | None:
+    auth_time = jws.numeric_date(claims.get("auth_time"))
+    if auth_time is not None and auth_time > expected.now + SKEW:
+        raise _refused("auth_time is in the future")
+    if expected.max_age is not None and (auth_time is None or auth_time + expected.max_age + SKEW < expected.now):
+        # A provider that ignores max_age must not make the client believe that the person has just signed in.
+        raise _refused("auth_time is missing, or longer ago than max_age")
+    return None if auth_time is None else min(auth_time, expected.now)
+
+
+def _refused(reason: str) -> UpstreamFailure:
+    return UpstreamFailure(FailureKind.UNUSABLE, row=15, status=200, detail=f"id_token: {reason}")
