@@ -151,7 +151,7 @@ def _issuer_is(url: str) -> Iterator[None]:
 @contextmanager
 def _provider_has_issuer(url: str) -> Iterator[None]:
     registry = runtime().registry
-    entry = registry.provider("openid")
+    entry = registry.provider("infolobby")
     assert entry is not None
     registry.update_provider(replace(entry, overrides={**entry.overrides, "issuer": url}))
     registry.forget()
@@ -576,7 +576,7 @@ def login_returned_by_another_provider(base: str) -> None:
 def login_returned_by_another_issuer(base: str) -> None:
     """The answer names an issuer that is not the provider's (mix-up, RFC 9207 section 2.4)."""
     with _provider_has_issuer("https://honest.example"):
-        login = Login(_client(base))
+        login = Login(_client(base, providers=("infolobby",)))
         response = login.browser.get(f"{login.callback_url()}&iss=https%3A%2F%2F{EVIL}")
         breach_if("code" in login.read_answer(response), "the answer of another issuer is taken")
 

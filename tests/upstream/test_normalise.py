@@ -349,3 +349,24 @@ def test_an_answer_remembers_what_came() -> None:
     read = read_answer(answer(429, b" \n", {"retry-after": "7"}), ("retry-after",))
     assert (read.status, read.document, read.blank, read.retry_after, read.received_at) == (429, None, True, 7, NOW)
     assert "planted" not in repr(read_answer(answer(200, {"a": "planted"}), ()))
+
+
+@pytest.mark.parametrize("status", [100, 101, 199])
+def test_an_interim_answer_is_no_answer(status: int) -> None:
+    """RFC 9110 section 15.2: whatever comes with it."""
+    response = UpstreamResponse(status, (), b'{"access_token": "a"}', NOW)
+    with pytest.raises(UpstreamFailure) as refused:
+        exchange_code(
+            PLAIN,
+            CREDENTIALS,
+            http_of(response, response),
+            code="c",
+            redirect_uri="https://broker.example/cb",
+            code_verifier="v",
+            state="s",
+            asked_scope=(),
+            kept={},
+            now=NOW,
+            deadline=deadline(),
+        )
+    assert refused.value.row == 7

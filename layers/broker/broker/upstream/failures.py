@@ -200,6 +200,9 @@ class Classifier:
 
     def classify(self, answer: Answer) -> UpstreamFailure | None:
         status = answer.status
+        if status < 200:
+            # RFC 9110 section 15.2: an interim answer is none, whatever comes with it.
+            return self._failure(FailureKind.UNREADABLE, 7, answer)
         if status >= 500:
             return self._failure(FailureKind.SERVER_ERROR, 6, answer)
         if 300 <= status < 400:
