@@ -12,7 +12,6 @@ from moto.dynamodb.models import dynamodb_backends
 from broker_local.server import LocalBroker
 from broker_testing.stores import ministack_program, moved_to, running_ministack
 
-
 # No example is timed, as machines differ; CI tries the same examples each time, a developer's machine looks for new ones.
 settings.register_profile("broker", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("broker")
