@@ -1,0 +1,226 @@
+"""`broker export` and `broker import`: clients, providers, registration policy and brand, from one stage to another.
+
+No secret travels. What is imported is checked whole before anything is written; a client's new secret is printed once.
+"""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+from broker import clock
+from broker.brand import BrandProblem
+from broker.protocol.clients import SECRET_METHODS, Client, ClientSecret, hash_secret
+from broker.protocol.registration import InvalidRegistration, validate_client
+from broker.protocol.registration_policy import validate_policy
+from broker.settings import LIMITS
+from broker.store.registry import AlreadyExists, NotFound
+from broker_cli.connection import Connection, connect
+from broker_cli.failures import ServiceFailure, WrongInput, aws_failures
+from broker_cli.options import Command
+from broker_cli.output import Json, confirm, emit, table
+from broker_cli.providers import file_problem
+from broker_cli.stage import Change, Stage, StageProblem, changes, merged, parse, text_of
+
+_NOTICED = "Running functions notice within a minute."
+
+
+@click.command("export", cls=Command)
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it to a file (default: print it).")
+@click.option(
+    "--with-secret-hashes",
+    is_flag=True,
+    help="Take along the SHA-256 of client secrets, so that clients keep their secrets: to restore a stage, not to copy it.",
+)
+def export(out: Path | None, with_secret_hashes: bool) -> None:
+    """Write down clients, providers, registration policy and brand, without any secret.
+
+    Clients that registered themselves stay where they are. `broker import` reads the document into another stage.
+    """
+    broker = connect()
+    there = _stage(broker)
+    text = text_of(replace(there, with_hashes=with_secret_hashes))
+    if out is None:
+        click.echo(text)
+        return
+    try:
+        out.write_text(text + "\n", "utf-8")
+    except OSError as error:
+        raise WrongInput(f"{out} cannot be written: {error.strerror}.") from None
+    emit(
+        {"file": str(out), "clients": len(there.clients), "providers": len(there.providers)},
+        f"Wrote {_count(len(there.clients), 'client')} and {_count(len(there.providers), 'provider')} to {out}.",
+    )
+
+
+@click.command("import", cls=Command)
+@click.argument("source", type=click.File("r", encoding="utf-8"), metavar="FILE")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+@click.option("--prune", is_flag=True, help="Remove clients and providers that the document does not have.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def import_(source: TextIO, dry_run: bool, prune: bool, yes: bool) -> None:
+    """Make this stage hold what FILE says ("-" for standard input). Everything is checked before anything is written.
+
+    Providers' credentials do not travel: what is missing here is named at the end. A confidential client that is new here
+    gets a new secret, printed once.
+    """
+    broker = connect()
+    there = _stage(broker)
+    wanted, made = _with_secrets(merged(there, _read(source), clock.now()), there)
+    _check(broker, there, wanted, prune=prune)
+    found = changes(there, wanted, prune=prune)
+    if not found:
+        emit(_document(broker, wanted, [], {}, dry_run), "Nothing to change." + _missing_text(broker, wanted))
+        return
+    if dry_run:
+        emit(_document(broker, wanted, found, {}, dry_run), _shown(found) + _missing_text(broker, wanted))
+        return
+    click.echo(_shown(found), err=True)
+    confirm(f"Make {_count(len(found), 'change')}?", yes=yes)
+    _apply(broker, wanted, found)
+    told = f"Made {_count(len(found), 'change')}. {_NOTICED}"
+    emit(_document(broker, wanted, found, made, dry_run), told + _secrets_text(made) + _missing_text(broker, wanted))
+
+
+def _stage(broker: Connection) -> Stage:
+    with aws_failures():
+        clients = {client.client_id: client for client in broker.registry.clients() if not client.dynamic}
+        providers = {entry.name: entry for entry in broker.registry.providers()}
+        policy = broker.registrations.policy()
+        try:
+            brand = broker.brands.stored()
+        except BrandProblem as problem:
+            raise ServiceFailure(
+                f"The stored brand cannot be read: {problem} `broker brand reset` removes it."
+            ) from None
+    return Stage(clients, providers, policy, brand)
+
+
+def _read(source: TextIO) -> Stage:
+    try:
+        return parse(source.read())
+    except UnicodeDecodeError:
+        raise WrongInput("The document cannot be imported: it is not UTF-8.") from None
+    except StageProblem as problem:
+        raise WrongInput(f"The document cannot be imported: {problem}.") from None
+
+
+def _with_secrets(wanted: Stage, there: Stage) -> tuple[Stage, dict[str, str]]:
+    """(the stage with a new secret for each confidential client that has none here, those secrets by client id)."""
+    made: dict[str, str] = {}
+    clients = dict(wanted.clients)
+    for client_id, client in wanted.clients.items():
+        if set(client.auth_methods) & set(SECRET_METHODS) and not client.secrets:
+            made[client_id] = secrets.token_urlsafe(32)
+            clients[client_id] = replace(client, secrets=(ClientSecret(hash_secret(made[client_id]), clock.now()),))
+        elif client.is_public and client_id in there.clients:
+            clients[client_id] = replace(client, secrets=())
+    return replace(wanted, clients=clients), made
+
+
+def _check(broker: Connection, there: Stage, wanted: Stage, *, prune: bool) -> None:
+    """Errors: WrongInput for the first entry that this stage could not run."""
+    for name, entry in wanted.providers.items():
+        if problem := file_problem(broker, entry):
+            raise WrongInput(f"Provider {name} cannot be imported: {problem.rstrip('.')}.")
+    known = set(wanted.providers) | (set() if prune else set(there.providers))
+    for client_id, client in wanted.clients.items():
+        try:
+            validate_client(client, LIMITS)
+        except InvalidRegistration as invalid:
+            raise WrongInput(f"Client {client_id} cannot be imported: {invalid.field} {invalid.rule}.") from None
+        for name in _providers_of(client):
+            if name not in known:
+                raise WrongInput(f"Client {client_id} cannot be imported: its provider {name} is not there.")
+    if wanted.policy is not None:
+        try:
+            validate_policy(wanted.policy, LIMITS)
+        except InvalidRegistration as invalid:
+            raise WrongInput(f"The registration policy cannot be imported: {invalid.field} {invalid.rule}.") from None
+        for name in wanted.policy.providers:
+            if name not in known:
+                raise WrongInput(f"The registration policy cannot be imported: its provider {name} is not there.")
+
+
+def _providers_of(client: Client) -> Iterator[str]:
+    for attribute in ("providers", "token_exchange", "proxy"):
+        yield from getattr(client, attribute)
+
+
+def _apply(broker: Connection, wanted: Stage, found: list[Change]) -> None:
+    """Providers before the clients that use them, and removed after them, so that no login meets a half of it."""
+    with aws_failures():
+        try:
+            for change in found:
+                _write(broker, wanted, change)
+        except (AlreadyExists, NotFound) as error:
+            raise ServiceFailure(
+                f"Somebody else changed {error} at the same moment; run the import again, it goes on from there."
+            ) from None
+
+
+def _write(broker: Connection, wanted: Stage, change: Change) -> None:
+    registry, name = broker.registry, change.name
+    match change.what, change.kind:
+        case "add", "provider":
+            registry.add_provider(wanted.providers[name])
+        case "change", "provider":
+            registry.update_provider(wanted.providers[name])
+        case "remove", "provider":
+            registry.remove_provider(name)
+        case "add", "client":
+            registry.add_client(wanted.clients[name])
+        case "change", "client":
+            registry.update_client(wanted.clients[name])
+        case "remove", "client":
+            with suppress(NotFound):
+                registry.remove_client(name)
+        case _, "registration" if wanted.policy is not None:
+            broker.registrations.set_policy(wanted.policy)
+        case _, "brand" if wanted.brand is not None:
+            broker.brands.put(wanted.brand)
+
+
+def _without_credentials(broker: Connection, wanted: Stage) -> list[str]:
+    return [name for name in sorted(wanted.providers) if broker.provider_secrets.client_id(name) is None]
+
+
+def _shown(found: list[Change]) -> str:
+    rows = [(change.what, change.kind, change.name, ", ".join(change.attributes)) for change in found]
+    return table(("CHANGE", "KIND", "NAME", "ATTRIBUTES"), rows, empty="")
+
+
+def _secrets_text(made: dict[str, str]) -> str:
+    if not made:
+        return ""
+    rows = [(client_id, made[client_id]) for client_id in sorted(made)]
+    return f"\n\nNew client secrets, shown this once:\n{table(('CLIENT', 'SECRET'), rows, empty='')}"
+
+
+def _missing_text(broker: Connection, wanted: Stage) -> str:
+    missing = _without_credentials(broker, wanted)
+    if not missing:
+        return ""
+    commands = "\n".join(f"  broker provider set-secret {name} --client-id ID --client-secret-stdin" for name in missing)
+    return f"\n\nThese providers have no credentials here yet, so nobody can log in with them:\n{commands}"
+
+
+def _document(
+    broker: Connection, wanted: Stage, found: list[Change], made: dict[str, str], dry_run: bool
+) -> dict[str, Json]:
+    return {
+        "changes": [
+            {"what": one.what, "kind": one.kind, "name": one.name, "attributes": list(one.attributes)} for one in found
+        ],
+        "applied": bool(found) and not dry_run,
+        "client_secrets": {name: made[name] for name in sorted(made)},
+        "providers_without_credentials": _without_credentials(broker, wanted),
+    }
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
