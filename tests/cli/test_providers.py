@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from broker.upstream import catalogue
+from broker.upstream.signing import ClientKey, new_key
 
 from .conftest import Operator
 
@@ -169,7 +172,7 @@ def test_list_and_show_without_secret(operator: Operator) -> None:
     operator.add_provider("github", SECRET)
     operator.add_provider("discord", SECRET)
     assert operator("provider", "list").out.splitlines() == [
-        "NAME     FROM          AUTHORIZE URL                             STATE    MADE",
+        "NAME     FROM          AUTHORIZE URL OR ISSUER                   STATE    MADE",
         "discord  discord.toml  https://discord.com/oauth2/authorize      enabled  now",
         "github   github.toml   https://github.com/login/oauth/authorize  enabled  now",
     ]
@@ -179,6 +182,86 @@ def test_list_and_show_without_secret(operator: Operator) -> None:
     assert "pkce                   S256\n" in shown
     assert SECRET not in operator.seen
     assert operator("provider", "show", "x").refusal() == "There is no provider x; `broker provider list` shows all."
+
+
+def test_a_discovered_provider_is_listed_by_its_issuer(operator: Operator) -> None:
+    operator.add_provider("google")
+    assert "google  google.toml  https://accounts.google.com  enabled  now" in operator("provider", "list").out
+    assert operator.json("provider", "show", "google")["dialect"]["issuer"] == "https://accounts.google.com"
+
+
+OIDC = ("oidc", "--client-id", "abc", "--var", "issuer=https://id.example")
+
+
+@pytest.mark.parametrize(("algorithm", "key_type"), [("ES256", "EC"), ("RS256", "RSA")])
+def test_a_generated_key_shows_its_public_half_alone(operator: Operator, algorithm: str, key_type: str) -> None:
+    added = operator.json("provider", "add", *OIDC, "--generate-key", algorithm)
+    jwk = added["public_jwk"]
+    assert (jwk["kty"], jwk["alg"], jwk["use"]) == (key_type, algorithm, "sig")
+    assert "d" not in jwk
+    assert added["overrides"] == {"token.auth": "private_key_jwt"}
+    assert added["dialect"]["client_authentication"] == "private_key_jwt"
+    kept = _credentials(operator, "oidc")
+    assert (kept["client_id"], kept["client_secret"], kept["kid"]) == ("abc", "", jwk["kid"])
+    assert ClientKey(kept["kid"], kept["private_key"]).public_jwk == jwk
+    assert "PRIVATE" not in operator.seen
+
+
+def test_a_key_of_ones_own(operator: Operator) -> None:
+    key = new_key("ES256")
+    words = ("--private-key-stdin", "--key-id", "KEY1234567")
+    text = operator("provider", "add", *OIDC, *words, stdin=key.private_pem).out
+    assert "The public key, to register at the provider:" in text
+    assert '"kid": "KEY1234567"' in text
+    assert _credentials(operator, "oidc")["private_key"] == key.private_pem
+    replaced = operator.json("provider", "set-key", "oidc", "--generate-key", "RS256")
+    assert replaced["public_jwk"]["kid"] == _credentials(operator, "oidc")["kid"] != "KEY1234567"
+    operator.json("provider", "set-key", "oidc", "--private-key-stdin", "--client-id", "new", stdin=key.private_pem)
+    assert (_credentials(operator, "oidc")["client_id"], "kid" in _credentials(operator, "oidc")) == ("new", False)
+    assert "PRIVATE" not in operator.seen
+
+
+def test_a_new_secret_leaves_the_key_alone(operator: Operator) -> None:
+    jwk = operator.json("provider", "add", *OIDC, "--generate-key", "ES256")["public_jwk"]
+    assert operator("provider", "set-secret", "oidc", "--client-secret-stdin", stdin=SECRET).status == 0
+    kept = _credentials(operator, "oidc")
+    assert (kept["client_secret"], kept["kid"]) == (SECRET, jwk["kid"])
+
+
+def test_apple_wants_a_key_and_keeps_its_dialect(operator: Operator) -> None:
+    apple = ("provider", "add", "apple", "--client-id", "com.example.web", "--var", "team_id=TEAM123456")
+    assert operator(*apple).refusal().startswith("The private key is missing; give --private-key-stdin")
+    added = operator.json(*apple, "--private-key-stdin", "--key-id", "K", stdin=new_key("ES256").private_pem)
+    assert (added["overrides"], added["dialect"]["client_authentication"]) == ({}, "body")
+    without_team = operator("provider", "add", "pear", "--from", "apple", "--client-id", "c", "--generate-key", "ES256")
+    assert without_team.refusal().endswith(
+        "vars.team_id: needs a value: the hook uses it; give it with --var team_id=VALUE."
+    )
+
+
+P384 = ec.generate_private_key(ec.SECP384R1()).private_bytes(
+    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "sentence"),
+    [
+        (("--private-key-stdin",), "nothing like it", "Standard input: the private key is not in PEM, or broken."),
+        (("--private-key-stdin",), P384.decode(), "Standard input: the private key must be EC P-256 or RSA of 2048"),
+        (
+            ("--private-key-stdin", "--generate-key", "ES256"),
+            "",
+            "--private-key-stdin and --generate-key exclude each other",
+        ),
+        (("--key-id", "x"), "", "--key-id names a key of your own; give --private-key-stdin with it."),
+        (("--private-key-stdin", "--client-secret-stdin"), "", "exclude each other: standard input holds one."),
+        (("--set", "token.auth=private_key_jwt"), "", "The private key is missing;"),
+    ],
+)
+def test_a_wrong_key_is_one_sentence(operator: Operator, words: tuple[str, ...], stdin: str, sentence: str) -> None:
+    assert sentence in operator("provider", "add", *OIDC, *words, stdin=stdin).refusal()
+    assert list(operator.registry.providers()) == []
 
 
 def test_set_secret(operator: Operator) -> None:

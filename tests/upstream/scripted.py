@@ -23,7 +23,11 @@ PLAIN: Mapping[str, object] = {
     "userinfo": {"url": "https://provider.example/me"},
     "revoke": {"url": "https://provider.example/revoke"},
 }
-VARIABLES = {"phpapi": {"base": "https://php.example"}, "oidc": {"issuer": "https://id.example"}}
+VARIABLES = {
+    "phpapi": {"base": "https://php.example"},
+    "oidc": {"issuer": "https://id.example"},
+    "apple": {"team_id": "TEAM123456"},
+}
 
 Script = Callable[[socket.socket, threading.Event], None]
 
@@ -62,9 +66,11 @@ class ScriptedHttp:
     script: list[UpstreamResponse | TransportError]
     requests: list[UpstreamRequest] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
+    deadlines: list[Deadline] = field(default_factory=list)
 
     def send(self, request: UpstreamRequest, deadline: Deadline) -> UpstreamResponse:
         self.requests.append(request)
+        self.deadlines.append(deadline)
         assert deadline.remaining() > 0
         outcome = self.script[len(self.requests) - 1]
         if isinstance(outcome, TransportError):

@@ -266,7 +266,7 @@ PROFILES: dict[str, tuple[object, dict[str, object]]] = {
     "notion": ({"object": "user", "id": "n-1", "name": "Jo"}, {"sub": "n-1", "name": "Jo"}),
     "discord": (
         {"id": "80351110224678912", "username": "jo", "global_name": None, "email": "jo@example.com"},
-        {"sub": "80351110224678912", "preferred_username": "jo", "email": "jo@example.com"},
+        {"sub": "80351110224678912", "preferred_username": "jo", "name": "jo", "email": "jo@example.com"},
     ),
 }  # fmt: skip
 
@@ -449,13 +449,6 @@ def test_revocation_as_github_does_it() -> None:
 
 def test_a_provider_that_cannot_revoke() -> None:
     assert not revoke(from_catalogue("phpapi"), http_of())
-
-
-def test_private_key_jwt_is_refused_before_anything_is_sent() -> None:
-    http = http_of()
-    with pytest.raises(ValueError, match="private_key_jwt is not spoken here"):
-        exchange(plain(token__auth="private_key_jwt"), http)
-    assert http.requests == []
 
 
 def test_nothing_secret_shows() -> None:

@@ -153,7 +153,7 @@ def test_rows_15_and_25_tokens() -> None:
         assert (kept.refresh_token, kept.id_token) == ("old-r", "old-i")
         assert normalised({"access_token": "a", **odd}).refresh_token is None
     new = normalised({"access_token": "a", "refresh_token": "r", "id_token": "i"}, previous=previous)
-    assert (new.refresh_token, new.id_token) == ("r", "i")
+    assert (new.refresh_token, new.id_token) == ("r", "old-i"), "an ID token that nobody has checked is not kept"
 
 
 @pytest.mark.parametrize("value", [None, "", " \x7f", "a\u00e9", "a\ttab", 5, True, [], ["a"], {"t": "a"}, "a" * 65537])

@@ -12,7 +12,7 @@ from broker.upstream.client_keys import ClientKeys
 from broker.upstream.discovery import AGAIN_SECONDS, CACHE_SECONDS, PATH, STALE_SECONDS, Discovery, DiscoveryFailed
 from broker.upstream.failures import UpstreamFailure, answer_in_callback
 from broker.upstream.http import BoundedHttp, TransportError, TransportKind
-from broker.upstream.id_token import Expected, check, half_hash
+from broker.upstream.id_token import Expected, check, half_hash, kept_profile
 from broker.upstream.schema import Discovered, Provider, parse_provider
 from broker.upstream.tokens import UpstreamTokens
 
@@ -214,6 +214,93 @@ def test_an_unknown_key_is_looked_for_once_a_minute() -> None:
     clock.now += 60
     assert check(provider, tokens_with("ES256", kid="two"), keys, expected(), deadline()).subject == "me"
     assert len(http.requests) == 2
+
+
+@pytest.mark.parametrize("member", ["jwk", "jku", "x5u", "x5c"])
+def test_a_key_that_the_token_brings_itself(member: str) -> None:
+    """RFC 8725 section 3.10: whoever makes a token must not choose the key that it is checked with."""
+    own = ec.generate_private_key(ec.SECP256R1())
+    brought = {"jwk": _MAKERS["ES256"].to_jwk(own.public_key(), as_dict=True), "x5c": ["AAAA"]}
+    header = {"kid": "one", member: brought.get(member, "https://attacker.example/keys")}
+    claims = {"iss": ISSUER, "sub": "me", "aud": "us", "exp": NOW + 60, "iat": NOW, "nonce": "n"}
+    tokens = UpstreamTokens("a", id_token=jwt.encode(claims, own, "ES256", headers=header))
+    http = http_of(answer(200, jwks_of("ES256")))
+    with pytest.raises(UpstreamFailure, match="no key of the provider"):
+        check(provider_of("ES256"), tokens, keys_from(http), expected(), deadline())
+    assert [request.url for request in http.requests] == [JWKS_URI]
+
+
+def test_the_public_key_is_no_hmac_secret() -> None:
+    """RFC 8725 section 2.1: the algorithm fits the key, never the other way round."""
+    import base64
+    import hashlib
+    import hmac
+
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    public = KEYS["RS256"].public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    claims = {"iss": ISSUER, "sub": "me", "aud": "us", "exp": NOW + 60, "iat": NOW, "nonce": "n"}
+    parts = ({"alg": "HS256", "kid": "one"}, claims)
+    signed = b".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in parts)
+    mac = base64.urlsafe_b64encode(hmac.new(public, signed, hashlib.sha256).digest()).rstrip(b"=")
+    tokens = UpstreamTokens("a", id_token=f"{signed.decode()}.{mac.decode()}")
+    http = http_of()
+    with pytest.raises(UpstreamFailure, match="its algorithm is not one of"):
+        check(provider_of("RS256", "HS256"), tokens, keys_from(http), expected(), deadline())
+    assert http.requests == []
+
+
+@pytest.mark.parametrize("change", [{"use": "enc"}, {"alg": "ES384"}, {"key_ops": ["sign"]}, {"kid": "two"}])
+def test_a_key_that_is_for_something_else(change: Mapping[str, object]) -> None:
+    jwk = json.loads(jwks_of("ES256"))["keys"][0]
+    keys = keys_from(http_of(answer(200, {"keys": [{**jwk, **change}]})))
+    with pytest.raises(UpstreamFailure, match="no key of the provider"):
+        check(provider_of("ES256"), tokens_with("ES256"), keys, expected(), deadline())
+
+
+def test_a_key_of_another_kind_under_the_same_name() -> None:
+    keys = keys_from(http_of(answer(200, jwks_of("RS256"))))
+    with pytest.raises(UpstreamFailure, match="no key of the provider"):
+        check(provider_of("ES256", "RS256"), tokens_with("ES256"), keys, expected(), deadline())
+
+
+def test_two_providers_do_not_share_keys() -> None:
+    """The same key name at another provider's address is another key."""
+    theirs = ec.generate_private_key(ec.SECP256R1())
+    other = {"keys": [{**_MAKERS["ES256"].to_jwk(theirs.public_key(), as_dict=True), "kid": "one"}]}
+    http = http_of(answer(200, other), answer(200, jwks_of("ES256")))
+    keys, evil = keys_from(http), "https://evil.example"
+    document = {"issuer": evil, "authorize": {"url": f"{evil}/a"}, "token": {"url": f"{evil}/t"}}
+    discovered = Discovered(f"{evil}/jwks", ("ES256",), names_issuer=False)
+    provider = parse_provider("evil", document, source="evil", discovered=discovered)
+    right = {"iss": evil, "sub": "me", "aud": "us", "exp": NOW + 60, "iat": NOW, "nonce": "n"}
+    own = UpstreamTokens("a", id_token=jwt.encode(right, theirs, "ES256", headers={"kid": "one"}))
+    assert check(provider, own, keys, expected(), deadline()).subject == "me"
+    forged = UpstreamTokens("a", id_token=jwt.encode({**right, "iss": ISSUER}, theirs, "ES256", headers={"kid": "one"}))
+    with pytest.raises(UpstreamFailure, match="no key of the provider"):
+        check(provider_of("ES256"), forged, keys, expected(), deadline())
+
+
+def test_an_enormous_token_is_not_read() -> None:
+    http = http_of()
+    with pytest.raises(UpstreamFailure, match="longer than"):
+        check(provider_of("ES256"), tokens_with("ES256", groups="x" * 70_000), keys_from(http), expected(), deadline())
+    assert http.requests == []
+
+
+def test_the_kept_id_token_answers_for_a_provider_without_userinfo() -> None:
+    document = {
+        "issuer": ISSUER,
+        "authorize": {"url": f"{ISSUER}/a", "scope": ["openid"]},
+        "token": {"url": f"{ISSUER}/t"},
+    }
+    discovered = Discovered(JWKS_URI, ("ES256",), names_issuer=False)
+    provider = parse_provider("x", document, source="x", discovered=discovered)
+    profile = kept_profile(provider, (), tokens_with("ES256", email="me@x.example", groups=["a"]))
+    assert profile is not None
+    assert (profile.subject, dict(profile.claims)) == ("me", {"sub": "me", "email": "me@x.example"})
+    assert kept_profile(provider, (), UpstreamTokens("a")) is None
+    assert kept_profile(provider_of("ES256"), (), tokens_with("ES256")) is None, "no login has checked that one"
 
 
 def test_max_age_wants_an_auth_time_that_fits() -> None:

@@ -21,7 +21,8 @@ from broker.upstream.templates import TemplateError, check_url, fill, fill_url, 
 from .scripted import PLAIN, from_catalogue, plain
 
 ALL = (
-    "discord", "github", "google", "infolobby", "iternio", "lockitnetwork", "notion", "oidc", "phpapi", "redbooth", "slack",
+    "apple", "discord", "github", "google", "infolobby", "iternio", "lockitnetwork", "notion", "oidc", "phpapi", "redbooth",
+    "slack",
 )  # fmt: skip
 
 
@@ -110,14 +111,6 @@ def test_an_issuer_that_must_not_be_called(issuer: str) -> None:
 @pytest.mark.parametrize(
     ("overrides", "problem"),
     [
-        (
-            {"token__auth": "private_key_jwt"},
-            "plain authenticates the broker by private_key_jwt: only body, basic and none are",
-        ),
-        (
-            {"revoke__auth": "private_key_jwt"},
-            "plain authenticates the broker by private_key_jwt: only body, basic and none are",
-        ),
         ({"hook": "second_hop"}, 'plain needs the Python hook "second_hop", which this broker does not have.'),
     ],
 )

@@ -1,13 +1,13 @@
 """The providers' client credentials in Secrets Manager, as the operator writes them.
 
-One secret per provider, a JSON object with client_id and client_secret. The client secret goes in and never comes out.
+One secret per provider (broker.store.secrets.ProviderSecret). Secrets and private keys go in and are never shown.
 """
 
-import json
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from broker.store.secrets import ProviderSecret
 from broker_cli.failures import ServiceFailure, aws_failures, error_code
 
 RECOVERY_DAYS = 7
@@ -21,10 +21,9 @@ class ProviderSecrets:
         self._secretsmanager = secretsmanager
         self._prefix = prefix
 
-    def put(self, provider: str, client_id: str, client_secret: str) -> None:
+    def put(self, provider: str, secret: ProviderSecret) -> None:
         """Write the credentials, whether or not there are some already."""
-        name = self._prefix + provider
-        text = json.dumps({"client_id": client_id, "client_secret": client_secret})
+        name, text = self._prefix + provider, secret.text()
         with aws_failures():
             try:
                 self._secretsmanager.create_secret(
@@ -39,16 +38,23 @@ class ProviderSecrets:
 
     def client_id(self, provider: str) -> str | None:
         """The broker's client id at the provider; None when no credentials are there."""
+        found = self.read(provider)
+        return None if found is None else found.client_id
+
+    def read(self, provider: str) -> ProviderSecret | None:
+        """What is kept for the provider; None when nothing is."""
         with aws_failures():
             try:
-                answer = self._secretsmanager.get_secret_value(SecretId=self._prefix + provider)
+                answer = self._secretsmanager.get_secret_value(
+                    SecretId=self._prefix + provider, VersionStage="AWSCURRENT"
+                )
             except ClientError as error:
                 if error_code(error) in ("ResourceNotFoundException", "InvalidRequestException"):
                     return None
                 raise
         try:
-            return str(json.loads(answer["SecretString"])["client_id"])
-        except (KeyError, TypeError, ValueError):
+            return ProviderSecret.of_text(answer["SecretString"])
+        except (KeyError, ValueError):
             raise ServiceFailure(
                 f"The secret of {provider} is not in the broker's form; write it anew with `provider set-secret`."
             ) from None

@@ -1,7 +1,7 @@
 """`broker provider`: the services that people log in at, each a file of the catalogue or of the operator's own.
 
-A client secret is read from standard input and goes to Secrets Manager. It must never be shown, logged or be part of a
-command line.
+A client secret or private key is read from standard input and goes to Secrets Manager. It must never be shown, logged or be
+part of a command line.
 """
 
 import json
@@ -17,10 +17,13 @@ import click
 
 from broker import clock
 from broker.store.registry import AlreadyExists, NotFound, ProviderEntry
+from broker.store.secrets import ProviderSecret
 from broker.upstream import catalogue
-from broker.upstream.schema import Provider, ProviderFileError, merge_overrides, parse_provider
+from broker.upstream.registered import dialect_of
+from broker.upstream.schema import Provider, ProviderFileError
+from broker.upstream.signing import ALGORITHMS, Algorithm, BadClientKey, ClientKey, new_key
 from broker_cli.connection import Connection, connect
-from broker_cli.failures import WrongInput, aws_failures
+from broker_cli.failures import ServiceFailure, WrongInput, aws_failures
 from broker_cli.options import Group
 from broker_cli.output import Json, ago, confirm, emit, moment, sheet, table
 
@@ -29,6 +32,7 @@ Decorated = TypeVar("Decorated", bound=Callable[..., None])
 provider = Group("provider", help="The services that people log in at.")
 
 MAX_SECRET = 4096
+MAX_KEY = 16384
 _NOTICED = " Running functions notice within a minute."
 
 
@@ -73,12 +77,27 @@ _SECRET = click.option(
 )
 
 
+def _key_options(command: Decorated) -> Decorated:
+    """For providers that know the broker by a key (private_key_jwt), or want secrets made with one."""
+    from_stdin = click.option(
+        "--private-key-stdin", "key_from_stdin", is_flag=True, help="Read a private key (PEM) from standard input."
+    )
+    kid = click.option("--key-id", metavar="KID", help="The name of that key at the provider.")
+    generate = click.option(
+        "--generate-key",
+        type=click.Choice(ALGORITHMS),
+        help="Make a new key and print its public half; until that is registered there, the provider refuses the broker.",
+    )
+    return from_stdin(kid(generate(command)))
+
+
 @provider.command("add")
 @click.argument("name")
 @click.option("--from", "source", metavar="CATALOGUE_NAME", help="The catalogue's file to start from (default: NAME).")
 @click.option("--file", "path", type=click.Path(path_type=Path), metavar="F.toml", help="A file of your own instead.")
 @click.option("--client-id", required=True, metavar="X", help="The broker's client id at the provider.")
 @_SECRET
+@_key_options
 @_dialect_options
 def add(
     name: str,
@@ -86,11 +105,19 @@ def add(
     path: Path | None,
     client_id: str,
     from_stdin: bool,
+    key_from_stdin: bool,
+    key_id: str | None,
+    generate_key: Algorithm | None,
     fields: tuple[_Pair, ...],
     variables: tuple[_Pair, ...],
 ) -> None:
-    """Register a provider, and say which redirect URI to register there."""
+    """Register a provider, and say which redirect URI to register there.
+
+    With a private key the broker authenticates by private_key_jwt, unless the file has another use for the key.
+    """
     broker = connect()
+    if from_stdin and key_from_stdin:
+        raise WrongInput("--client-secret-stdin and --private-key-stdin exclude each other: standard input holds one.")
     entry = replace(
         _base(name, source, path),
         overrides={field.name: _toml(field.value) for field in fields},
@@ -98,18 +125,24 @@ def add(
         created_at=clock.now(),
     )
     dialect = _usable(broker, entry)
+    if (key_from_stdin or generate_key) and not dialect.needs_key:
+        entry = replace(entry, overrides={"token.auth": "private_key_jwt", **entry.overrides})
+        dialect = _usable(broker, entry)
     with aws_failures():
         if broker.registry.provider(name) is not None:
             raise _taken(name)
-    secret = _read_secret(name) if from_stdin else _no_secret(dialect)
+    key = _key(name, key_from_stdin, key_id, generate_key)
+    if dialect.needs_key and key is None:
+        raise _key_missing()
+    secret = read_secret(name) if from_stdin else _no_secret(dialect)
     # The credentials first, so that no login meets a provider without them.
-    broker.provider_secrets.put(name, client_id, secret)
+    broker.provider_secrets.put(name, _with_key(ProviderSecret(client_id, secret), key))
     with aws_failures():
         try:
             broker.registry.add_provider(entry)
         except AlreadyExists:
             raise _taken(name) from None
-    _emit_provider(broker, entry, client_id, advice=True)
+    _emit_provider(broker, entry, client_id, advice=True, key=key)
 
 
 @provider.command("list")
@@ -119,10 +152,10 @@ def list_providers() -> None:
     with aws_failures():
         found = sorted(broker.registry.providers(), key=lambda entry: entry.name)
     rows = [
-        (entry.name, _origin(entry), _authorize_url(broker, entry), _state(broker, entry), ago(entry.created_at))
+        (entry.name, origin(entry), _authorize_url(broker, entry), _state(broker, entry), ago(entry.created_at))
         for entry in found
     ]
-    header = ("NAME", "FROM", "AUTHORIZE URL", "STATE", "MADE")
+    header = ("NAME", "FROM", "AUTHORIZE URL OR ISSUER", "STATE", "MADE")
     emit(
         [_document(broker, entry) for entry in found],
         table(header, rows, empty="No provider is registered; `broker provider add` registers one."),
@@ -134,7 +167,7 @@ def list_providers() -> None:
 def show(name: str) -> None:
     """One provider and its dialect, without the secret."""
     broker = connect()
-    entry = _find(broker, name)
+    entry = find_provider(broker, name)
     _emit_provider(broker, entry, broker.provider_secrets.client_id(name))
 
 
@@ -145,16 +178,42 @@ def show(name: str) -> None:
 def set_secret(name: str, from_stdin: bool, client_id: str | None) -> None:
     """Replace the broker's client secret at a provider."""
     broker = connect()
-    _find(broker, name)
+    find_provider(broker, name)
     if not from_stdin:
         raise _secret_missing()
     known = client_id or broker.provider_secrets.client_id(name)
     if known is None:
         raise WrongInput(f"No client id is kept for {name}; give it with --client-id.")
-    broker.provider_secrets.put(name, known, _read_secret(name))
+    before = _held(broker, name, client_id) or ProviderSecret(known)
+    broker.provider_secrets.put(name, replace(before, client_id=known, client_secret=read_secret(name)))
     emit(
         {"name": name, "client_id": known, "secret_set": True},
         f"The client secret of {name} (client id {known}) is set. Running functions use it within five minutes.",
+    )
+
+
+@provider.command("set-key")
+@click.argument("name")
+@_key_options
+@click.option("--client-id", metavar="X", help="The client id, if it changes too.")
+def set_key(
+    name: str, key_from_stdin: bool, key_id: str | None, generate_key: Algorithm | None, client_id: str | None
+) -> None:
+    """Replace the broker's private key at a provider. Register the new public key there before."""
+    broker = connect()
+    find_provider(broker, name)
+    known = client_id or broker.provider_secrets.client_id(name)
+    if known is None:
+        raise WrongInput(f"No client id is kept for {name}; give it with --client-id.")
+    key = _key(name, key_from_stdin, key_id, generate_key)
+    if key is None:
+        raise _key_missing()
+    before = _held(broker, name, client_id) or ProviderSecret(known)
+    broker.provider_secrets.put(name, _with_key(replace(before, client_id=known), key))
+    emit(
+        {"name": name, "client_id": known, "public_jwk": _shown_jwk(key)},
+        f"The private key of {name} (client id {known}) is set. Running functions use it within five minutes."
+        f"\n\n{_key_advice(key)}",
     )
 
 
@@ -167,7 +226,7 @@ def set_secret(name: str, from_stdin: bool, client_id: str | None) -> None:
 def update(name: str, fields: tuple[_Pair, ...], variables: tuple[_Pair, ...], unset: tuple[str, ...]) -> None:
     """Change fields and variables of a provider."""
     broker = connect()
-    before = _find(broker, name)
+    before = find_provider(broker, name)
     if not (fields or variables or unset):
         raise WrongInput("Nothing was given to change; give --set, --unset or --var.")
     for field in unset:
@@ -191,7 +250,7 @@ def update(name: str, fields: tuple[_Pair, ...], variables: tuple[_Pair, ...], u
 def disable(name: str, yes: bool) -> None:
     """Let nobody log in or refresh at a provider, until `enable`."""
     broker = connect()
-    entry = _find(broker, name)
+    entry = find_provider(broker, name)
     confirm(f"Disable {name}? {_users(broker, name)}", yes=yes)
     _set_disabled(broker, entry, disabled=True)
 
@@ -201,7 +260,7 @@ def disable(name: str, yes: bool) -> None:
 def enable(name: str) -> None:
     """Let a disabled provider work again."""
     broker = connect()
-    _set_disabled(broker, _find(broker, name), disabled=False)
+    _set_disabled(broker, find_provider(broker, name), disabled=False)
 
 
 @provider.command("remove")
@@ -210,7 +269,7 @@ def enable(name: str) -> None:
 def remove(name: str, yes: bool) -> None:
     """Remove a provider and its credentials."""
     broker = connect()
-    _find(broker, name)
+    find_provider(broker, name)
     confirm(f"Remove {name} and its credentials? {_users(broker, name)}", yes=yes)
     with aws_failures():
         try:
@@ -280,22 +339,15 @@ def _toml(text: str) -> Any:
     return text if len(parsed) > 1 or isinstance(value, date | time) else value
 
 
-def _parsed(broker: Connection, entry: ProviderEntry) -> Provider:
+def parsed(broker: Connection, entry: ProviderEntry) -> Provider:
     """The dialect in force, read as the functions read it. Errors: ProviderFileError, KeyError."""
-    base = entry.document if entry.document is not None else catalogue.document(entry.catalogue or entry.name)
-    return parse_provider(
-        entry.name,
-        merge_overrides(base, entry.overrides),
-        source=_origin(entry),
-        variables=entry.variables,
-        local=broker.settings.local,
-    )
+    return dialect_of(entry, local=broker.settings.local, source=origin(entry))
 
 
 def _usable(broker: Connection, entry: ProviderEntry) -> Provider:
     """Errors: WrongInput with the file's fault, or why this broker cannot run the provider."""
     try:
-        dialect = _parsed(broker, entry)
+        dialect = parsed(broker, entry)
     except ProviderFileError as error:
         # For a variable the option is the cure; the message itself speaks of the file.
         needs_value = error.rule.startswith("needs a value")
@@ -307,16 +359,16 @@ def _usable(broker: Connection, entry: ProviderEntry) -> Provider:
     return dialect
 
 
-def _problem(broker: Connection, entry: ProviderEntry) -> str | None:
+def file_problem(broker: Connection, entry: ProviderEntry) -> str | None:
     try:
-        return _parsed(broker, entry).usable_problem()
+        return parsed(broker, entry).usable_problem()
     except ProviderFileError as error:
         return str(error)
     except KeyError:
         return f"the catalogue has no {entry.catalogue} any more"
 
 
-def _read_secret(name: str) -> str:
+def read_secret(name: str) -> str:
     """One line from standard input, without an echo when it is a terminal. Errors: WrongInput."""
     if sys.stdin.isatty():
         text = str(click.prompt(f"Client secret of {name}", hide_input=True, err=True))
@@ -332,9 +384,61 @@ def _read_secret(name: str) -> str:
 
 
 def _no_secret(dialect: Provider) -> str:
-    if any(call.auth != "none" for call in (dialect.token, dialect.refresh)):
+    if dialect.needs_secret:
         raise _secret_missing()
     return ""
+
+
+def _key(name: str, from_stdin: bool, key_id: str | None, generate: Algorithm | None) -> ClientKey | None:
+    """The key that the options name, checked; None for none. Errors: WrongInput."""
+    if from_stdin and generate:
+        raise WrongInput("--private-key-stdin and --generate-key exclude each other; give one of them.")
+    if key_id is not None and not from_stdin:
+        raise WrongInput("--key-id names a key of your own; give --private-key-stdin with it.")
+    if generate:
+        return new_key(generate)
+    if not from_stdin:
+        return None
+    if sys.stdin.isatty():
+        raise WrongInput(f"The private key of {name} is a file; give it by `< key.pem`.")
+    try:
+        key = ClientKey(key_id or "", sys.stdin.read(MAX_KEY + 1))
+        _ = key.private_key
+    except UnicodeDecodeError:
+        raise WrongInput(
+            "The private key on standard input is not PEM; give the file as the provider gave it."
+        ) from None
+    except BadClientKey as problem:
+        raise WrongInput(f"Standard input: {problem}.") from None
+    return key
+
+
+def _key_missing() -> WrongInput:
+    return WrongInput(
+        "The private key is missing; give --private-key-stdin and the key (PEM) on standard input, or --generate-key."
+    )
+
+
+def _held(broker: Connection, name: str, client_id: str | None) -> ProviderSecret | None:
+    """What is kept; None when nothing is, or when it is broken and the operator gives all that is needed to write it anew."""
+    try:
+        return broker.provider_secrets.read(name)
+    except ServiceFailure:
+        if client_id is None:
+            raise
+        return None
+
+
+def _with_key(secret: ProviderSecret, key: ClientKey | None) -> ProviderSecret:
+    return secret if key is None else replace(secret, private_key=key.private_pem, kid=key.kid)
+
+
+def _shown_jwk(key: ClientKey) -> dict[str, Json]:
+    return dict(key.public_jwk)
+
+
+def _key_advice(key: ClientKey) -> str:
+    return f"The public key, to register at the provider:\n{json.dumps(_shown_jwk(key), indent=2)}"
 
 
 def _secret_missing() -> WrongInput:
@@ -344,7 +448,7 @@ def _secret_missing() -> WrongInput:
 # -- the Registry --------------------------------------------------------------------------------------------------
 
 
-def _find(broker: Connection, name: str) -> ProviderEntry:
+def find_provider(broker: Connection, name: str) -> ProviderEntry:
     with aws_failures():
         found = broker.registry.provider(name)
     if found is None:
@@ -385,19 +489,20 @@ def _users(broker: Connection, name: str) -> str:
 # -- what is shown -------------------------------------------------------------------------------------------------
 
 
-def _origin(entry: ProviderEntry) -> str:
+def origin(entry: ProviderEntry) -> str:
     return f"{entry.catalogue}.toml" if entry.document is None else "own file"
 
 
 def _state(broker: Connection, entry: ProviderEntry) -> str:
     if entry.disabled:
         return "disabled"
-    return "unusable" if _problem(broker, entry) else "enabled"
+    return "unusable" if file_problem(broker, entry) else "enabled"
 
 
 def _authorize_url(broker: Connection, entry: ProviderEntry) -> str:
     try:
-        return _filled(_parsed(broker, entry).authorize.url, entry.variables)
+        dialect = parsed(broker, entry)
+        return _filled(dialect.authorize.url, entry.variables) or dialect.issuer or "-"
     except (ProviderFileError, KeyError):
         return "-"
 
@@ -408,32 +513,33 @@ def _filled(url: str, variables: Mapping[str, str]) -> str:
     return url
 
 
-def _redirect_uri(broker: Connection, name: str) -> str:
+def redirect_uri(broker: Connection, name: str) -> str:
     return f"{broker.settings.issuer}/callback/{name}"
 
 
 def _document(broker: Connection, entry: ProviderEntry) -> dict[str, Json]:
     """A provider as JSON. `dialect` is null, and `problem` says why, when its file cannot be used."""
     try:
-        dialect: Json = dict(_dialect(_parsed(broker, entry), entry.variables))
+        dialect: Json = dict(_dialect(parsed(broker, entry), entry.variables))
     except (ProviderFileError, KeyError):
         dialect = None
     return {
         "name": entry.name,
-        "from": _origin(entry),
+        "from": origin(entry),
         "disabled": entry.disabled,
         "created_at": entry.created_at,
-        "redirect_uri": _redirect_uri(broker, entry.name),
+        "redirect_uri": redirect_uri(broker, entry.name),
         "overrides": dict(entry.overrides),
         "variables": dict(entry.variables),
         "dialect": dialect,
-        "problem": _problem(broker, entry),
+        "problem": file_problem(broker, entry),
     }
 
 
 def _dialect(dialect: Provider, variables: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     """The dialect in short: what an operator compares with the provider's own documentation."""
     authorize, token, refresh = dialect.authorize, dialect.token, dialect.refresh
+    yield "issuer", dialect.issuer or ""
     yield "authorize", _filled(authorize.url, variables)
     yield "scope", authorize.scope_separator.join(authorize.scope)
     yield "pkce", authorize.pkce
@@ -450,29 +556,40 @@ def _dialect(dialect: Provider, variables: Mapping[str, str]) -> Iterable[tuple[
     yield "revoke", f"{revoke.method} {_filled(revoke.url, variables)}" if revoke else ""
 
 
-def _emit_provider(broker: Connection, entry: ProviderEntry, client_id: str | None, *, advice: bool = False) -> None:
+def _emit_provider(
+    broker: Connection,
+    entry: ProviderEntry,
+    client_id: str | None,
+    *,
+    advice: bool = False,
+    key: ClientKey | None = None,
+) -> None:
     try:
-        dialect = list(_dialect(_parsed(broker, entry), entry.variables))
+        dialect = list(_dialect(parsed(broker, entry), entry.variables))
     except (ProviderFileError, KeyError):
         dialect = []
     state = "disabled" if entry.disabled else "enabled"
     text = sheet(
         [
             ("name", entry.name),
-            ("from", _origin(entry)),
+            ("from", origin(entry)),
             ("state", state),
-            ("problem", _problem(broker, entry) or ""),
+            ("problem", file_problem(broker, entry) or ""),
             ("client id", client_id or "none is kept (see `provider set-secret`)"),
-            ("redirect URI", _redirect_uri(broker, entry.name)),
+            ("redirect URI", redirect_uri(broker, entry.name)),
             *((field.replace("_", " "), value) for field, value in dialect),
             ("set here", "\n".join(f"{name} = {json.dumps(value)}" for name, value in sorted(entry.overrides.items()))),
             ("variables", "\n".join(f"{name} = {value}" for name, value in sorted(entry.variables.items()))),
             ("made", moment(entry.created_at)),
         ]
     )
+    document = _document(broker, entry) | {"client_id": client_id}
+    if key is not None:
+        document["public_jwk"] = _shown_jwk(key)
+        text += f"\n\n{_key_advice(key)}"
     if advice:
-        text += f"\n\nRegister this redirect URI at the provider: {_redirect_uri(broker, entry.name)}"
-    emit(_document(broker, entry) | {"client_id": client_id}, text)
+        text += f"\n\nRegister this redirect URI at the provider: {redirect_uri(broker, entry.name)}"
+    emit(document, text)
 
 
 def _text(document: Mapping[str, object], *path: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sandbox_provider.clients import Client
 from sandbox_provider.settings import Settings
-from sandbox_provider.store import Store
+from sandbox_provider.store import Store, digest
 from sandbox_provider.wire import Request
 
 
@@ -30,6 +30,11 @@ class Call:
     """An error code that a test ordered the authorization endpoint to answer with."""
     id_token_fault: Mapping[str, Any] = field(default_factory=dict)
     """What a test ordered to be wrong with the ID token."""
+
+    def has_secret(self, presented: str) -> bool:
+        """Whether the application's secret is right: the registered one, or those that a test has put in its place."""
+        ordered = self.store.client_secrets(self.provider) if self.settings.faults else ()
+        return digest(presented) in ordered if ordered else self.client.has_secret(presented)
 
     @property
     def issuer(self) -> str:

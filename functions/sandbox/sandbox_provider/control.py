@@ -5,6 +5,8 @@ DELETE /sandbox/_faults[?provider=]                                   forget the
 GET    /sandbox/_calls[?provider=]                                    {count, counts, calls}
 DELETE /sandbox/_calls[?provider=]                                    begin a new record
 POST   /sandbox/_expire  {provider, what: access|refresh|grant, username?}
+POST   /sandbox/_secret  {provider, secrets: [text]}                  the client secrets that are right; [] for the usual one
+POST   /sandbox/_key     {provider, jwk: object|null}                 the application's public key, for private_key_jwt
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any
 
 from sandbox_provider.clients import CLIENTS
 from sandbox_provider.faults import ENDPOINTS, MISSING, Fault
-from sandbox_provider.store import Store
+from sandbox_provider.store import Store, digest
 from sandbox_provider.wire import EncodingError, Request, Response
 
 MAX_TIMES = 1000
@@ -82,6 +84,24 @@ def _expire(request: Request, store: Store, now: int) -> Response:
     return Response.json({"changed": changed})
 
 
+def _register_key(request: Request, store: Store, now: int) -> Response:
+    ordered = _body(request)
+    provider, jwk = _one_of(ordered, "provider", CLIENTS), ordered.get("jwk")
+    if jwk is not None and not isinstance(jwk, dict):
+        raise OrderError("jwk has to be a JSON object or null")
+    store.set_client_key(provider, json.dumps(jwk) if jwk else "", now)
+    return Response.json({})
+
+
+def _change_secrets(request: Request, store: Store, now: int) -> Response:
+    ordered = _body(request)
+    provider, secrets = _one_of(ordered, "provider", CLIENTS), ordered.get("secrets")
+    if not isinstance(secrets, list) or not all(isinstance(secret, str) and secret for secret in secrets):
+        raise OrderError("secrets has to be a list of texts")
+    store.set_client_secrets(provider, [digest(secret) for secret in secrets], now)
+    return Response.json({})
+
+
 def _body(request: Request) -> Mapping[str, Any]:
     try:
         ordered = json.loads(request.body)
@@ -115,4 +135,6 @@ _SERVED: Mapping[tuple[str, str], Callable[[Request, Store, int], Response]] = {
     ("GET", "_calls"): _list_calls,
     ("DELETE", "_calls"): _clear_calls,
     ("POST", "_expire"): _expire,
+    ("POST", "_key"): _register_key,
+    ("POST", "_secret"): _change_secrets,
 }

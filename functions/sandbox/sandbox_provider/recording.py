@@ -25,7 +25,7 @@ class RecordedCall:
     parameters: tuple[str, ...]
     """Names as often as they were sent, sorted."""
     auth: str
-    """basic, bearer, body, query or none; several are joined by +."""
+    """basic, bearer, body, key, query or none; several are joined by +."""
     status: int
     fault: str
     """The kind of the fault that was met; empty when none was."""
@@ -75,5 +75,6 @@ def _auth(request: Request, query: Parameters, form: Parameters) -> str:
     secrets_of = {"client_secret", "access_token", "api_key"}
     used = [scheme for scheme in ("basic", "bearer") if request.credentials(scheme) is not None]
     used += ["body"] if secrets_of & set(form.names) else []
+    used += ["key"] if "client_assertion" in form.names else []
     used += ["query"] if secrets_of & set(query.names) else []
     return "+".join(used) or "none"

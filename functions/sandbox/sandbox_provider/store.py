@@ -10,6 +10,9 @@ kept, only its SHA-256.
     rate#<provider>#<client>#<minute>   calls
     later#<sha256>#<path>         (a first request was answered "repeat later")
     faults#<provider>#<endpoint>  queue (of JSON texts)
+    key#<provider>                jwk (JSON text)
+    secrets#<provider>            digests (SHA-256 of the client secrets that are right)
+    assertion#<provider>#<sha256> (this client assertion was used)
     calls#<provider>              recorded cleared
     call#<provider>#<number>      entry (JSON text)
 """
@@ -220,6 +223,40 @@ class Store:
             return True
         dynamodb().delete_item(TableName=self._table, Key={"pk": _s(key)})
         return False
+
+    # The application's key
+
+    def set_client_key(self, provider: str, jwk: str, now: int) -> None:
+        """Register the public key of the application, a JWK as JSON text, for a day; empty takes it back."""
+        if not jwk:
+            dynamodb().delete_item(TableName=self._table, Key={"pk": _s(f"key#{provider}")})
+            return
+        item = {"pk": _s(f"key#{provider}"), "jwk": _s(jwk), "delete_at": _n(now + DAY)}
+        dynamodb().put_item(TableName=self._table, Item=item)
+
+    def client_key(self, provider: str) -> str | None:
+        """The registered key; None when there is none."""
+        found = self._get(f"key#{provider}")
+        return None if found is None else str(found["jwk"]["S"])
+
+    def set_client_secrets(self, provider: str, digests: Sequence[str], now: int) -> None:
+        """Let the application's secret be one of these SHA-256 digests for a day; without any it is the registered one again."""
+        if not digests:
+            dynamodb().delete_item(TableName=self._table, Key={"pk": _s(f"secrets#{provider}")})
+            return
+        item = {"pk": _s(f"secrets#{provider}"), "digests": {"SS": list(digests)}, "delete_at": _n(now + DAY)}
+        dynamodb().put_item(TableName=self._table, Item=item)
+
+    def client_secrets(self, provider: str) -> tuple[str, ...]:
+        """What `set_client_secrets` was given."""
+        found = self._get(f"secrets#{provider}")
+        return () if found is None else tuple(found["digests"]["SS"])
+
+    def note_assertion(self, provider: str, jti: str, expires_at: int) -> bool:
+        """Note the use of a client assertion; False when it was used before."""
+        values = {":later": _n(expires_at + DAY)}
+        key = f"assertion#{provider}#{digest(jti)}"
+        return self._update(key, "SET delete_at = :later", values, condition="attribute_not_exists(pk)")
 
     # Faults and the record of calls (tests only)
 

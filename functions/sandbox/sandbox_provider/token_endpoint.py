@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import unquote_plus
 
-from sandbox_provider import errors
+from sandbox_provider import assertions, errors
 from sandbox_provider.call import Call
 from sandbox_provider.errors import INVALID_GRANT, Error, Refusal
 from sandbox_provider.store import DAY, Grant, Token
 from sandbox_provider.wire import EncodingError, Parameters
 
-Style = Literal["basic", "body"]
+Style = Literal["basic", "body", "key"]
 Rule = Literal["required", "optional", "unknown"]
 
 REFRESH_LIFETIME = 180 * DAY
@@ -77,19 +77,20 @@ def authenticate(call: Call, parameters: Parameters, *styles: Style) -> None:
     """Make sure that the registered application calls, by one of the accepted ways and by no second one besides."""
     in_header = "authorization" in call.request.headers
     in_body = "client_secret" in parameters.names
+    by_key = "client_assertion" in parameters.names
     # RFC 6749 section 5.2: an attempt by header is answered with a challenge of the same scheme.
     challenge = [("WWW-Authenticate", f'Basic realm="{call.title}"')] if in_header or "body" not in styles else []
-    if in_header and in_body:
+    if in_header + in_body + by_key > 1:
         raise Refusal(errors.INVALID_REQUEST.saying("The client authenticates in more than one way"), *challenge)
-    style: Style = "basic" if in_header else "body"
-    known = style in styles and (_by_header(call, parameters) if in_header else _by_body(call, parameters))
-    if not known:
+    style: Style = "basic" if in_header else "key" if by_key else "body"
+    knows = {"basic": _by_header, "body": _by_body, "key": assertions.is_right}[style]
+    if style not in styles or not knows(call, parameters):
         raise Refusal(errors.INVALID_CLIENT, *challenge)
 
 
 def _by_body(call: Call, parameters: Parameters) -> bool:
     secret = parameters.get("client_secret") or ""
-    return parameters.get("client_id") == call.client.client_id and call.client.has_secret(secret)
+    return parameters.get("client_id") == call.client.client_id and call.has_secret(secret)
 
 
 def _by_header(call: Call, parameters: Parameters) -> bool:
@@ -103,7 +104,7 @@ def _by_header(call: Call, parameters: Parameters) -> bool:
     client_id, colon, secret = pair.partition(":")
     # curl -u, as the guides show it, sends both as they are; RFC 6749 section 2.3.1 has them form encoded first.
     return bool(colon) and any(
-        call.client.client_id == a and call.client.has_secret(b)
+        call.client.client_id == a and call.has_secret(b)
         for a, b in ((client_id, secret), (unquote_plus(client_id), unquote_plus(secret)))
     )
 

@@ -109,11 +109,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """One HTTP answer."""
+    """One HTTP answer. binary: a body that is no text, in place of `body`."""
 
     status: int
     body: str = field(default="", repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    binary: bytes = field(default=b"", repr=False)
 
     @classmethod
     def json(cls, payload: object, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Response:
@@ -137,8 +138,8 @@ class Response:
             "statusCode": self.status,
             "headers": headers,
             "cookies": [],
-            "body": self.body,
-            "isBase64Encoded": False,
+            "body": base64.b64encode(self.binary).decode("ascii") if self.binary else self.body,
+            "isBase64Encoded": bool(self.binary),
         }
 
 

@@ -65,7 +65,7 @@ def me(call: Call) -> Response:
         raise Refusal(errors.INVALID_REQUEST) from error
     if query.repeated:
         raise Refusal(errors.INVALID_REQUEST)
-    if not call.client.has_secret(token_endpoint.required(query, "api_key")):
+    if not call.has_secret(token_endpoint.required(query, "api_key")):
         raise Refusal(errors.INVALID_CLIENT)
     admitted = admit(call, "query")
     if not isinstance(admitted, Admitted):

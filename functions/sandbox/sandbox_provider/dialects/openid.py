@@ -39,7 +39,7 @@ def token_and_grant(call: Call) -> tuple[Response, Grant | None]:
     """The token answer, and the grant of the code; None for a refresh."""
     grant: Grant | None = None
     parameters = token_endpoint.posted(call)
-    token_endpoint.authenticate(call, parameters, "basic", "body")
+    token_endpoint.authenticate(call, parameters, "basic", "body", "key")
     grant_type = token_endpoint.required(parameters, "grant_type")
     if grant_type == "authorization_code":
         grant = token_endpoint.redeem(call, parameters, redirect_uri="required", pkce=True)
@@ -86,7 +86,7 @@ def userinfo(call: Call) -> Response:
 def revoke(call: Call) -> Response:
     """End a token (RFC 7009): with a refresh token the whole grant ends, with an access token that token alone."""
     parameters = token_endpoint.posted(call)
-    token_endpoint.authenticate(call, parameters, "basic", "body")
+    token_endpoint.authenticate(call, parameters, "basic", "body", "key")
     value = token_endpoint.required(parameters, "token")
     found = call.store.find_token("refresh", value) or call.store.find_token("access", value)
     if found is not None and token_endpoint.belongs_to_caller(call, found):

@@ -11,21 +11,14 @@ from urllib.parse import SplitResult, urlsplit
 from sandbox_provider import errors, token_endpoint
 from sandbox_provider.authorization import AuthorizationRules
 from sandbox_provider.call import Call
+from sandbox_provider.dialects import redbooth_api
 from sandbox_provider.dialects.dialect import Dialect, Route, authorize_route
 from sandbox_provider.errors import Refusal
-from sandbox_provider.resource import Admitted, Fault, admit
+from sandbox_provider.resource import Admitted, admit
 from sandbox_provider.wire import Response
 
 LIFETIME = 7200
 SCOPE = "all"
-LATER_SECONDS = 1
-
-_TOKEN_FAULTS = {
-    "missing": "The access token is invalid",
-    "unknown": "The access token is invalid",
-    "expired": "The access token expired",
-    "revoked": "The access token was revoked",
-}
 
 
 def same_place(registered: str, given: str) -> bool:
@@ -86,7 +79,7 @@ def me(call: Call) -> Response:
     """The signed-in person."""
     admitted = admit(call, "header", "query")
     if not isinstance(admitted, Admitted):
-        return _refused(admitted)
+        return redbooth_api.refused(admitted)
     who = admitted.person
     return Response.json(
         {
@@ -100,28 +93,6 @@ def me(call: Call) -> Response:
     )
 
 
-def tasks(call: Call) -> Response:
-    """A call that takes its time: 202 first, the answer when the same request comes again."""
-    admitted = admit(call, "header", "query")
-    if not isinstance(admitted, Admitted):
-        return _refused(admitted)
-    if call.store.begin_later(admitted.token, "tasks", call.now):
-        return Response(202, "", (("Retry-After", str(LATER_SECONDS)), ("Cache-Control", "no-store")))
-    return Response.json([{"type": "Task", "id": 1, "name": "Try the sandbox", "status": "open"}])
-
-
-def _refused(fault: Fault) -> Response:
-    if fault == "twice":
-        return _api_error(400, "The access token was sent in more than one way")
-    description = _TOKEN_FAULTS[fault]
-    challenge = f'Bearer realm="Doorkeeper", error="invalid_token", error_description="{description}"'
-    return _api_error(401, description).with_headers(("WWW-Authenticate", challenge))
-
-
-def _api_error(status: int, message: str) -> Response:
-    return Response.json({"error": {"message": message, "code": status}}, status)
-
-
 DIALECT = Dialect(
     provider="redbooth",
     title="Redbooth",
@@ -130,7 +101,7 @@ DIALECT = Dialect(
         "/oauth2/authorize": authorize_route(RULES, "GET", "POST"),
         "/oauth2/token": Route("token", ("POST",), token),
         "/api/3/me": Route("userinfo", ("GET",), me),
-        "/api/3/tasks": Route("api", ("GET",), tasks),
+        **redbooth_api.ROUTES,
     },
-    not_found=lambda _: _api_error(404, "Resource not found"),
+    not_found=lambda _: redbooth_api.error(404, "Resource not found"),
 )

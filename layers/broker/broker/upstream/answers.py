@@ -13,7 +13,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from urllib.parse import parse_qsl
 
-from broker.upstream.http import UpstreamResponse
+from broker.upstream.transport import UpstreamResponse
 
 _FORM = re.compile(r"[!-~]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")

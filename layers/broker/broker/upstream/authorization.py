@@ -4,16 +4,23 @@ Must never put a secret into a URL, and never trust what comes back: every param
 whoever sent it.
 """
 
+from __future__ import annotations
+
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from broker.upstream.failures import UpstreamFailure, map_code, scrub
+from broker.upstream.hooks import Hook, stated_claims
 from broker.upstream.normalise import keep_value
-from broker.upstream.schema import Provider
+from broker.upstream.signing import ClientKey
 from broker.upstream.templates import fill, fill_url
+
+if TYPE_CHECKING:
+    from broker.upstream.schema import Provider
 
 STATE_IN_REDIRECT = "txn"
 _VSCHAR = re.compile(r"[ -~]+")
@@ -34,10 +41,18 @@ _PASSED_ON = frozenset(
 
 @dataclass(frozen=True)
 class Credentials:
-    """The broker's registration at the provider."""
+    """The broker's registration at the provider. client_secret: "" where the provider gave none; key: what signs in its
+    place, where the provider knows the broker by a key.
+
+    other: asked when the provider has refused these: what else the broker may be known by, None for nothing. accepted: to
+    be told that the provider took them after it had refused those.
+    """
 
     client_id: str
-    client_secret: str = field(repr=False)
+    client_secret: str = field(default="", repr=False)
+    key: ClientKey | None = field(default=None, repr=False)
+    other: Callable[[], Credentials | None] | None = field(default=None, repr=False, compare=False)
+    accepted: Callable[[], None] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -46,7 +61,8 @@ class CallbackAnswer:
 
     state: None where the dialect's state is the cookie alone. error: an OAuth code fit for the client's redirect.
     error_detail: for the log alone. iss: RFC 9207, already compared with the provider's issuer where that is known.
-    kept: values for later calls, already held against their patterns.
+    kept: values for later calls, already held against their patterns. claims: what the redirect says of the person, where
+    the provider has a hook that reads it; his own word, below everything that the provider signs or answers.
     """
 
     state: str | None = field(repr=False)
@@ -55,6 +71,7 @@ class CallbackAnswer:
     error_detail: str | None = None
     iss: str | None = None
     kept: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    claims: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
 class CallbackProblem(Exception):
@@ -122,7 +139,9 @@ def read_callback(provider: Provider, pairs: Sequence[tuple[str, str]]) -> Callb
     """The parameters of the callback, decoded, in order. Raises CallbackProblem for what is no answer."""
     dialect = provider.callback
     state_name = {"echo": "state", "redirect_query": STATE_IN_REDIRECT, "cookie": None}[provider.authorize.state]
-    known = {state_name or "", *dialect.code, *dialect.error, *dialect.error_description, *dialect.keep, "iss"} - {""}
+    hook = provider.python_hook or Hook()
+    named = {*dialect.code, *dialect.error, *dialect.error_description, *dialect.keep, "iss"}
+    known = {state_name or "", hook.parameter or "", *named} - {""}
     values: dict[str, str] = {}
     repeated: set[str] = set()
     for name, value in pairs:
@@ -147,7 +166,8 @@ def read_callback(provider: Provider, pairs: Sequence[tuple[str, str]]) -> Callb
         words = _first(values, dialect.error_description) or ""
         detail = scrub(f"{error}: {words}" if words else error)
         return CallbackAnswer(state, error=_redirectable(provider, error), error_detail=detail, iss=iss)
-    return CallbackAnswer(state, code=code, iss=iss, kept=_kept(provider, values, state))
+    claims = stated_claims(hook, values.get(hook.parameter or "", ""))
+    return CallbackAnswer(state, code=code, iss=iss, kept=_kept(provider, values, state), claims=claims)
 
 
 def _operator_values(provider: Provider, credentials: Credentials) -> dict[str, str]:

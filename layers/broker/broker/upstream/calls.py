@@ -4,19 +4,24 @@ it, classified.
 Must never repeat a code exchange that may have arrived, and never wait beyond the caller's deadline.
 """
 
-import base64
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from urllib.parse import quote_plus, urlencode
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from broker.upstream.answers import Answer, read_answer
+from broker.upstream.authentication import client_authentication
 from broker.upstream.authorization import Credentials
 from broker.upstream.failures import Classifier, FailureKind, Phase, UpstreamFailure, from_transport
-from broker.upstream.http import Deadline, Sender, TransportError, UpstreamRequest
-from broker.upstream.schema import BasicEncoding, Body, ClientAuth, OkTest, Provider
-from broker.upstream.templates import TemplateError, fill, fill_url
+from broker.upstream.templates import TemplateError, fill, fill_url, placeholders
 from broker.upstream.tokens import UpstreamTokens
+from broker.upstream.transport import Deadline, Sender, TransportError, UpstreamRequest
+
+if TYPE_CHECKING:
+    from broker.upstream.schema import BasicEncoding, Body, ClientAuth, OkTest, Provider
 
 Sleep = Callable[[float], None]
 # The part of the deadline that a first attempt may use where a second one is allowed after a timeout.
@@ -26,10 +31,11 @@ _SECRET_PARAMS = frozenset({"code", "code_verifier", "token"})
 
 # When a request may be sent once more although it may have arrived: a refresh, because a lost answer would lose the
 # rotated token; a GET, because it changes nothing. A code never: providers answer a second use by revoking the first
-# one's tokens.
+# one's tokens. A refresh that takes long is not lost yet, and sending it again may end the grant: it is waited for as
+# long as there is time, and repeated by the next one who needs the token.
 _AFTER_ARRIVAL: Mapping[Phase, frozenset[FailureKind]] = {
     Phase.CODE: frozenset(),
-    Phase.REFRESH: frozenset({FailureKind.TIMEOUT, FailureKind.SERVER_ERROR, FailureKind.UNREADABLE}),
+    Phase.REFRESH: frozenset({FailureKind.SERVER_ERROR, FailureKind.UNREADABLE}),
     Phase.USERINFO: frozenset({FailureKind.TIMEOUT}),
     Phase.REVOKE: frozenset(),
 }
@@ -74,7 +80,7 @@ class Values:
 @dataclass(frozen=True)
 class Call:
     """A call as the dialect describes it. params and headers: templates; given: parameters whose values are used as
-    they are.
+    they are; auth: how the broker shows who it is, None where the access token alone does.
     """
 
     phase: Phase
@@ -84,37 +90,54 @@ class Call:
     params: Mapping[str, str] = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     given: Mapping[str, str] = field(default_factory=dict, repr=False)
-    given_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    auth: ClientAuth | None = None
+    basic_encoding: BasicEncoding = "form"
     rename: Mapping[str, str] = field(default_factory=dict)
     ok: OkTest | None = None
 
 
-def client_authentication(
-    auth: ClientAuth, encoding: BasicEncoding, credentials: Credentials
-) -> tuple[dict[str, str], dict[str, str]]:
-    """The parameters and the headers that authenticate the broker (RFC 6749 section 2.3.1)."""
-    if auth == "body":
-        return {"client_id": credentials.client_id, "client_secret": credentials.client_secret}, {}
-    if auth == "none":
-        return {"client_id": credentials.client_id}, {}
-    if auth != "basic":
-        raise ValueError(f"client authentication {auth} is not spoken here; ask Provider.usable_problem() first")
-    parts = (credentials.client_id, credentials.client_secret)
-    user, password = map(quote_plus, parts) if encoding == "form" else parts
-    return {}, {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")}
-
-
 def perform(call: Call, values: Values, http: Sender, deadline: Deadline, sleep: Sleep) -> Answer:
-    """The provider's successful answer. Raises UpstreamFailure. At most two requests are sent, both within the
-    deadline.
+    """The provider's successful answer. Raises UpstreamFailure. All within the deadline; at most two requests are sent,
+    and two more when the provider refuses the broker's credentials and there are others. A code is not lost by that: who
+    refuses the client has not looked at the code (RFC 6749 section 5.2).
     """
-    request = _request(call, values)
+    try:
+        return _perform(call, values, http, deadline, sleep)
+    except UpstreamFailure as failure:
+        refused = failure
+        other = _other_credentials(call, values.credentials, failure)
+        if other is None:
+            raise
+    accepted = other.accepted or (lambda: None)
+    try:
+        answer = _perform(call, replace(values, credentials=other), http, deadline, sleep)
+    except UpstreamFailure as failure:
+        if failure.kind is refused.kind:
+            raise refused from None
+        if failure.kind is FailureKind.GRANT_REFUSED:  # which is said only to a client that is known
+            accepted()
+        raise
+    accepted()
+    return answer
+
+
+def _other_credentials(call: Call, credentials: Credentials, failure: UpstreamFailure) -> Credentials | None:
+    """What to try once more with. A 401 where both an access token and the secret were sent may mean either of them."""
+    has_secret = any("client_secret" in placeholders(text) for text in (*call.params.values(), *call.headers.values()))
+    about_client = {FailureKind.CLIENT_REFUSED, *((FailureKind.TOKEN_REFUSED,) if has_secret else ())}
+    if failure.kind not in about_client or not failure.sent or credentials.other is None:
+        return None
+    return credentials.other()
+
+
+def _perform(call: Call, values: Values, http: Sender, deadline: Deadline, sleep: Sleep) -> Answer:
+    """The call with one set of credentials. At most two requests are sent."""
     hidden = (*values.secrets(), *(value for name, value in call.given.items() if name in _SECRET_PARAMS))
     classifier = Classifier(call.phase, values.provider.errors, call.ok, hidden)
     retry_headers = values.provider.api.retry
     repeatable = _repeatable_after_arrival(call)
     first_deadline = deadline.share(FIRST_SHARE) if FailureKind.TIMEOUT in repeatable else deadline
-    first = _attempt(request, classifier, retry_headers, http, first_deadline)
+    first = _attempt(_request(call, values), classifier, retry_headers, http, first_deadline)
     if not isinstance(first, UpstreamFailure):
         return first
     wait = _wait_before_repeat(first, repeatable)
@@ -122,7 +145,8 @@ def perform(call: Call, values: Values, http: Sender, deadline: Deadline, sleep:
         raise first
     if wait:
         sleep(wait)
-    second = _attempt(request, classifier, retry_headers, http, deadline)
+    # Put together anew: a provider refuses a client assertion that it has seen.
+    second = _attempt(_request(call, values), classifier, retry_headers, http, deadline)
     if not isinstance(second, UpstreamFailure):
         return second
     # What the first request may have done matters more than that the second never left.
@@ -160,14 +184,28 @@ def _request(call: Call, values: Values) -> UpstreamRequest:
     try:
         by_name = values.by_name()
         url = fill_url(call.url, by_name, local=values.provider.local)
-        params = {**call.given, **{name: fill(text, by_name) for name, text in call.params.items()}}
-        headers = _over({name: fill(text, by_name) for name, text in call.headers.items()}, call.given_headers)
+        audience = _audience(values.provider, by_name) if call.auth == "private_key_jwt" else ""
+        own = client_authentication(values.provider, call.auth, call.basic_encoding, values.credentials, audience)
+        params = {**call.given, **own.params, **{name: fill(text, by_name) for name, text in call.params.items()}}
+        headers = _over({name: fill(text, by_name) for name, text in call.headers.items()}, own.headers)
         pairs = [(call.rename.get(name, name), value) for name, value in params.items() if value]
-        return _encoded(call, url, pairs, headers)
+        request = _encoded(call, url, pairs, headers)
+        return replace(request, provider=values.provider.name, phase=call.phase.name.lower())
     except TemplateError as problem:
         raise UpstreamFailure(FailureKind.UNUSABLE, row=15, sent=False, detail=str(problem)) from None
     except ValueError as problem:
         raise UpstreamFailure(FailureKind.CLIENT_REFUSED, row=10, sent=False, detail=str(problem)) from None
+
+
+def _audience(provider: Provider, values: Mapping[str, str]) -> str:
+    """Whom a client assertion is for, at whichever endpoint (RFC 7523 section 3, OpenID Connect Core section 9)."""
+    match provider.token.assertion_audience:
+        case "token_endpoint":
+            return fill_url(provider.token.url, values, local=provider.local)
+        case "issuer":
+            return provider.issuer or ""
+        case audience:
+            return audience
 
 
 def _encoded(call: Call, url: str, pairs: list[tuple[str, str]], headers: dict[str, str]) -> UpstreamRequest:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from broker.protocol.json_documents import MalformedDocument, parse_object
-from broker.upstream.http import Deadline, Sender, TransportError, TransportKind, UpstreamRequest, UpstreamResponse
+from broker.upstream.transport import Deadline, Sender, TransportError, TransportKind, UpstreamRequest, UpstreamResponse
 
 MAX_BYTES = 5 * 1024
 """As the draft recommends in section 6.6."""

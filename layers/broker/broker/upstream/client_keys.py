@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from broker.protocol import jws
-from broker.upstream.http import Deadline, Sender, TransportError, UpstreamRequest, UpstreamResponse
+from broker.upstream.transport import Deadline, Sender, TransportError, UpstreamRequest, UpstreamResponse
 
 MAX_DOCUMENT = 64 * 1024
 CACHE_SECONDS = 300

@@ -4,11 +4,14 @@ Must never decide anything about the broker's own grants: it turns a dialect int
 profiles or an UpstreamFailure.
 """
 
+from __future__ import annotations
+
 import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from broker.upstream.authorization import (
     CallbackAnswer,
@@ -18,14 +21,16 @@ from broker.upstream.authorization import (
     callback_redirect_uri,
     read_callback,
 )
-from broker.upstream.calls import Call, Sleep, Values, client_authentication, perform
+from broker.upstream.calls import Call, Sleep, Values, perform
 from broker.upstream.failures import FailureKind, Phase, UpstreamFailure
-from broker.upstream.http import Deadline, Sender
 from broker.upstream.normalise import Received, read_tokens
 from broker.upstream.paths import first, is_empty, lookup
-from broker.upstream.schema import Provider, TokenDialect, UserinfoDialect
 from broker.upstream.templates import placeholders
 from broker.upstream.tokens import UpstreamTokens
+from broker.upstream.transport import Deadline, Sender
+
+if TYPE_CHECKING:
+    from broker.upstream.schema import Provider, TokenDialect, UserinfoDialect
 
 __all__ = [
     "CallbackAnswer",
@@ -46,6 +51,7 @@ __all__ = [
 MARGIN_MOST = 120
 MAX_SUBJECT = 255  # OpenID Connect Core section 2
 MAX_CLAIM = 4096
+_BOOLEANS = frozenset({"email_verified", "phone_number_verified"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -125,7 +131,6 @@ def _token_call(
     deadline: Deadline,
     sleep: Sleep,
 ) -> UpstreamTokens:
-    own_params, own_headers = client_authentication(dialect.auth, dialect.basic_encoding, values.credentials)
     call = Call(
         phase,
         dialect.method,
@@ -133,8 +138,9 @@ def _token_call(
         dialect.body,
         dialect.params,
         dialect.headers,
-        given={**params, **own_params},
-        given_headers=own_headers,
+        given=params,
+        auth=dialect.auth,
+        basic_encoding=dialect.basic_encoding,
         rename=dialect.rename,
         ok=dialect.ok,
     )
@@ -176,7 +182,7 @@ def fetch_profile(
 def _profile(dialect: UserinfoDialect, document: Mapping[str, object]) -> Profile:
     root = next((found for path in dialect.root if not is_empty(found := lookup(document, path))), document)
     subject = read_subject(first(root, dialect.claims["sub"]))
-    claims = {name: value for name, paths in dialect.claims.items() if is_claim(value := first(root, paths))}
+    claims = read_claims(root, dialect.claims)
     return Profile(subject, MappingProxyType({**claims, "sub": subject}), MappingProxyType(dict(document)))
 
 
@@ -191,9 +197,17 @@ def read_subject(value: object) -> str:
     return value
 
 
-def is_claim(value: object) -> bool:
-    """Claims are stored with the login, so what is not there or is too long is left out."""
-    return not is_empty(value) and len(repr(value)) <= MAX_CLAIM
+def read_claims(document: object, named: Mapping[str, Sequence[str]]) -> dict[str, object]:
+    """The claims that are there. They are stored with the login, so what is too long is left out."""
+    found = {name: _claim(name, first(document, paths)) for name, paths in named.items()}
+    return {name: value for name, value in found.items() if not is_empty(value) and len(repr(value)) <= MAX_CLAIM}
+
+
+def _claim(name: str, value: object) -> object:
+    """OpenID Connect Core section 5.1 has email_verified as a boolean; Apple and others write "true"."""
+    if name in _BOOLEANS and value in ("true", "false"):
+        return value == "true"
+    return value
 
 
 def revoke_tokens(
@@ -212,7 +226,6 @@ def revoke_tokens(
     dialect = provider.revoke
     if dialect is None:
         return False
-    own_params, own_headers = client_authentication(dialect.auth, dialect.basic_encoding, credentials)
     named = {name for text in dialect.params.values() for name in placeholders(text)}
     hint = "refresh_token" if tokens.refresh_token else "access_token"
     token = {"token": tokens.refresh_token or tokens.access_token, "token_type_hint": hint}
@@ -223,8 +236,9 @@ def revoke_tokens(
         dialect.body,
         dialect.params,
         dialect.headers,
-        given=own_params if named & {"access_token", "refresh_token"} else {**token, **own_params},
-        given_headers=own_headers,
+        given={} if named & {"access_token", "refresh_token"} else token,
+        auth=dialect.auth,
+        basic_encoding=dialect.basic_encoding,
     )
     perform(call, Values(provider, credentials, tokens.kept, tokens), http, deadline, sleep)
     return True

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from broker.protocol import jws
 from broker.upstream.answers import read_answer
-from broker.upstream.http import Deadline, Sender, TransportError, UpstreamRequest
-from broker.upstream.schema import Discovered, merge_overrides
+from broker.upstream.schema import ClientAuth, Discovered, merge_overrides
 from broker.upstream.templates import TemplateError, check_url
+from broker.upstream.transport import Deadline, Sender, TransportError, UpstreamRequest
 
 PATH = "/.well-known/openid-configuration"
 CACHE_SECONDS = 3600
@@ -35,14 +35,14 @@ class DiscoveryFailed(Exception):
 class Metadata:
     """What of the document is used. userinfo, revocation: None where the provider has none.
 
-    posts_secret: whether the token endpoint takes the client secret in the body; else it takes it in a Basic header.
+    auth: how the token endpoint knows its clients, of what it announces.
     """
 
     authorization: str
     token: str
     userinfo: str | None
     revocation: str | None
-    posts_secret: bool
+    auth: ClientAuth
     discovered: Discovered
 
     def complete(self, document: Mapping[str, object]) -> dict[str, object]:
@@ -52,7 +52,7 @@ class Metadata:
             "token.url": self.token,
             "userinfo.url": self.userinfo,
             "revoke.url": self.revocation,
-            "token.auth": None if self.posts_secret else "basic",
+            "token.auth": None if self.auth == "body" else self.auth,
         }
         return merge_overrides(
             document, {name: text for name, text in found.items() if text and _lacks(document, name)}
@@ -122,14 +122,23 @@ def _read(document: Mapping[str, object], issuer: str, *, local: bool) -> Metada
         token=token,
         userinfo=_url(document, "userinfo_endpoint", local=local),
         revocation=_url(document, "revocation_endpoint", local=local),
-        posts_secret="client_secret_post"
-        in _strings(document, "token_endpoint_auth_methods_supported", ("client_secret_basic",)),
+        auth=_auth(_strings(document, "token_endpoint_auth_methods_supported", ("client_secret_basic",))),
         discovered=Discovered(
             jwks_uri=jwks_uri,
             algorithms=tuple(name for name in jws.ALGORITHMS if name in listed),
             names_issuer=document.get("authorization_response_iss_parameter_supported") is True,
         ),
     )
+
+
+def _auth(methods: tuple[str, ...]) -> ClientAuth:
+    """The first that the broker speaks; Basic, as the default of section 3, where it speaks none."""
+    spoken: tuple[tuple[str, ClientAuth], ...] = (
+        ("client_secret_post", "body"),
+        ("client_secret_basic", "basic"),
+        ("private_key_jwt", "private_key_jwt"),
+    )
+    return next((auth for name, auth in spoken if name in methods), "basic")
 
 
 def _url(document: Mapping[str, object], name: str, *, local: bool) -> str | None:

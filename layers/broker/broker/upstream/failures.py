@@ -4,16 +4,21 @@ Rows are those of the failure table in the documentation. Must never hold a toke
 the log alone, is scrubbed, and still never reaches a client; what a client sees is a code of OAuth's own and a status.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from broker.upstream.answers import Answer
-from broker.upstream.http import TransportError, TransportKind
+from broker.upstream.oauth_codes import OAUTH_CODES
 from broker.upstream.paths import first, lookup
-from broker.upstream.schema import OAUTH_CODES, ErrorDialect, OkTest
+from broker.upstream.transport import TransportError, TransportKind
+
+if TYPE_CHECKING:
+    from broker.upstream.schema import ErrorDialect, OkTest
 
 RETRY_AFTER_DEFAULT = 5
 RETRY_AFTER_MOST = 60

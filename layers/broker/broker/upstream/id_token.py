@@ -3,21 +3,25 @@
 Must never accept an unsigned token or an HMAC, and never quote a token in an error.
 """
 
+from __future__ import annotations
+
 import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from broker.encoding import b64url
 from broker.protocol import jws
 from broker.upstream.client_keys import ClientKeys, KeysUnavailable
-from broker.upstream.dialect import is_claim, read_subject
+from broker.upstream.dialect import Profile, read_claims, read_subject
 from broker.upstream.failures import FailureKind, UpstreamFailure
-from broker.upstream.http import Deadline
-from broker.upstream.paths import first
-from broker.upstream.schema import CLAIMS, Provider
 from broker.upstream.tokens import UpstreamTokens
+from broker.upstream.transport import Deadline
+
+if TYPE_CHECKING:
+    from broker.upstream.schema import Provider
 
 SKEW = 300
 MAX_BYTES = 64 * 1024
@@ -66,10 +70,21 @@ def check(
     if not isinstance(jwt.claims.get("sub"), str):
         raise _refused("sub is no text")
     subject = read_subject(jwt.claims["sub"])
-    named = provider.userinfo.claims if provider.userinfo else CLAIMS
-    claims = {name: value for name, paths in named.items() if is_claim(value := first(jwt.claims, paths))}
+    claims = read_claims(jwt.claims, provider.claims)
     auth_time = _auth_time(jwt.claims, expected)
     return Identity(subject, MappingProxyType({**claims, "sub": subject}), auth_time)
+
+
+def kept_profile(provider: Provider, scope: tuple[str, ...], tokens: UpstreamTokens) -> Profile | None:
+    """What the ID token said when the login was made, for a provider without userinfo; None where no login has one.
+
+    It was checked then, and has been under our own seal since. scope: as for `is_expected`.
+    """
+    if tokens.id_token is None or not is_expected(provider, scope):
+        return None
+    claims = jws.read(tokens.id_token, most=MAX_BYTES).claims
+    subject = read_subject(claims.get("sub"))
+    return Profile(subject, MappingProxyType({**read_claims(claims, provider.claims), "sub": subject}), claims)
 
 
 def half_hash(algorithm: str, text: str) -> str:

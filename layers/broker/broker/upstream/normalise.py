@@ -4,17 +4,22 @@ Must never raise anything but UpstreamFailure, and never let a value through tha
 a number.
 """
 
+from __future__ import annotations
+
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from broker.upstream.failures import FailureKind, UpstreamFailure
 from broker.upstream.paths import first, lookup
-from broker.upstream.schema import Provider, TokenDialect
 from broker.upstream.tokens import UpstreamTokens
+
+if TYPE_CHECKING:
+    from broker.upstream.schema import Provider, TokenAnswerDialect, TokenDialect
 
 YEAR = 365 * 24 * 3600
 MAX_TOKEN = 64 * 1024
@@ -48,9 +53,10 @@ def read_tokens(
         access_token=access_token,
         refresh_token=refresh_token,
         expires_at=_expires_at(dialect, root, known.now),
-        scope=_scope(first(root, answer.scope), provider.authorize.scope_separator) or known.asked_scope or None,
+        scope=_granted(provider, answer, root) or known.asked_scope or None,
         kept=MappingProxyType({**known.kept, **_kept(provider, answer.keep, document)}),
-        id_token=_token(lookup(root, "id_token")) or (before.id_token if before else None),
+        # One that comes with a refresh is about nobody new, and nobody checks it: the login's own stays.
+        id_token=before.id_token if before else _token(lookup(root, "id_token")),
     )
 
 
@@ -107,6 +113,12 @@ def _moment(value: object) -> float | None:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
+
+
+def _granted(provider: Provider, answer: TokenAnswerDialect, root: Mapping[str, object]) -> tuple[str, ...] | None:
+    """The scopes that the answer names, by the names that they are asked for by."""
+    named = _scope(first(root, answer.scope), provider.authorize.scope_separator) or ()
+    return tuple(dict.fromkeys(answer.scope_names.get(scope, scope) for scope in named)) or None
 
 
 def _scope(value: object, separator: str) -> tuple[str, ...] | None:

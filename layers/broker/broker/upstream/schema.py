@@ -11,12 +11,16 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from broker.upstream.api_rules import AllowRule
+from broker.upstream.hooks import HOOKS, Hook
+from broker.upstream.oauth_codes import OAUTH_CODES
 from broker.upstream.reader import ProviderFileError, Table, shown
-from broker.upstream.templates import TemplateError, fill_url, host_is_open, placeholders
+from broker.upstream.templates import TemplateError, check_url, fill_url, host_is_open, placeholders
 
 __all__ = [
     "CLAIMS",
     "OAUTH_CODES",
+    "AllowRule",
     "ApiDialect",
     "AuthorizeDialect",
     "CallbackDialect",
@@ -43,17 +47,6 @@ ClientAuth = Literal["body", "basic", "none", "private_key_jwt"]
 BasicEncoding = Literal["form", "raw"]
 Body = Literal["form", "json", "query"]
 Using = Literal["refresh_token", "access_token"]
-
-# RFC 6749 sections 4.1.2.1 and 5.2, RFC 6750 section 3.1, RFC 8628 section 3.5, RFC 8707 section 2, OpenID Connect
-# Core section 3.1.2.6.
-OAUTH_CODES = frozenset(
-    {
-        "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type",
-        "invalid_scope", "access_denied", "unsupported_response_type", "server_error", "temporarily_unavailable",
-        "invalid_token", "insufficient_scope", "slow_down", "invalid_target", "interaction_required",
-        "login_required", "account_selection_required", "consent_required",
-    }
-)  # fmt: skip
 
 MAX_TITLE = 60
 
@@ -121,7 +114,7 @@ class CallbackDialect:
 @dataclass(frozen=True)
 class TokenAnswerDialect:
     """Where the token answer holds what; paths start at the first `root` that holds an access token, `keep` at the
-    top.
+    top. scope_names: what the provider calls a scope, to the name by which it is asked for.
     """
 
     root: tuple[str, ...]
@@ -131,15 +124,19 @@ class TokenAnswerDialect:
     expires_at: tuple[str, ...]
     scope: tuple[str, ...]
     keep: tuple[str, ...]
+    scope_names: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class TokenDialect:
-    """default_expires_in: seconds, for providers whose answer names no end."""
+    """assertion_audience: whom client assertions are for: "token_endpoint", "issuer", or a URL. default_expires_in: seconds,
+    for providers whose answer names no end.
+    """
 
     url: str
     method: Method
     auth: ClientAuth
+    assertion_audience: str
     basic_encoding: BasicEncoding
     body: Body
     params: Mapping[str, str]
@@ -192,12 +189,16 @@ class RevokeDialect:
 
 @dataclass(frozen=True)
 class ApiDialect:
-    """retry: names of headers that say when to try again, for every answer of the provider."""
+    """retry: names of headers that say when to try again, for every answer of the provider. allow: what clients may call through
+    the proxy; forward: names (lower case) of further request headers that go on with it.
+    """
 
     base: str | None
     headers: Mapping[str, str]
     retry: tuple[str, ...]
     token: TokenPlacement
+    allow: tuple[AllowRule, ...] = ()
+    forward: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -217,6 +218,7 @@ class Provider:
 
     discovered: None until discovery was made, and for providers without an issuer.
     title: what people call it, on pages; the name where the file does not say.
+    claims: where the profile and the ID token hold which claim, as lists of paths.
     local: plain http to loopback was allowed when the file was read, and is for what a variable brings.
     """
 
@@ -233,6 +235,7 @@ class Provider:
     api: ApiDialect
     hook: str | None
     title: str
+    claims: Mapping[str, tuple[str, ...]]
     local: bool = False
     discovered: Discovered | None = None
 
@@ -256,14 +259,37 @@ class Provider:
     def uses_pkce(self) -> bool:
         return self.authorize.pkce == "S256"
 
+    @property
+    def needs_key(self) -> bool:
+        """Whether the broker signs at this provider, so that a private key has to be in the provider's secret."""
+        return self._makes_secret or "private_key_jwt" in self._auth_methods
+
+    @property
+    def needs_secret(self) -> bool:
+        """Whether a client secret that the provider gave has to be in the provider's secret."""
+        return not self._makes_secret and not self._auth_methods.isdisjoint({"body", "basic"})
+
+    @property
+    def _auth_methods(self) -> frozenset[ClientAuth]:
+        return frozenset(call.auth for call in (self.token, self.refresh, self.revoke) if call is not None)
+
+    @property
+    def _makes_secret(self) -> bool:
+        return self.python_hook is not None and self.python_hook.client_secret is not None
+
+    @property
+    def answers_by_form(self) -> bool:
+        """Whether the browser brings the answer in a POST from the provider's site (OAuth 2.0 Form Post Response Mode)."""
+        return self.authorize.params.get("response_mode") == "form_post"
+
+    @property
+    def python_hook(self) -> Hook | None:
+        """What the provider needs beyond its file; None for most."""
+        return HOOKS.get(self.hook or "")
+
     def usable_problem(self) -> str | None:
         """One sentence saying why this broker cannot run the provider, or None."""
-        calls = (self.token, self.refresh, *((self.revoke,) if self.revoke else ()))
-        if any(call.auth == "private_key_jwt" for call in calls):
-            return (
-                f"{self.name} authenticates the broker by private_key_jwt: only body, basic and none are spoken here."
-            )
-        if self.hook is not None:
+        if self.hook is not None and self.hook not in HOOKS:
             return f"{self.name} needs the Python hook {shown(self.hook)}, which this broker does not have."
         return None
 
@@ -322,6 +348,8 @@ def parse_provider(
     token = _token(top.table("token"), required=not top.has("issuer"))
     api = _api(top.table("api"))
     declared = _variables(top.table("vars"), variables)
+    userinfo = top.table("userinfo")
+    claims = _claims(userinfo)
     provider = Provider(
         name=name,
         issuer=_issuer(top, declared, local=local),
@@ -330,18 +358,30 @@ def parse_provider(
         callback=_callback(top.table("callback")),
         token=token,
         refresh=_refresh(top.table("refresh"), token),
-        userinfo=_userinfo(top.table("userinfo"), api),
+        userinfo=_userinfo(userinfo, api, claims),
         errors=_errors(top.table("errors")),
         revoke=_revoke(top.table("revoke"), token),
         api=api,
         hook=top.text("hook"),
         title=_title(top) or name,
+        claims=claims,
         local=local,
         discovered=discovered,
     )
     top.done()
     _Placeholders(provider, source).check()
+    _check_hook(provider, top)
+    if provider.token.assertion_audience == "issuer" and provider.issuer is None:
+        raise ProviderFileError(source, "token.assertion_audience", "needs an issuer, which the file does not name")
     return provider
+
+
+def _check_hook(provider: Provider, top: Table) -> None:
+    for name in provider.python_hook.variables if provider.python_hook else ():
+        if name not in provider.variables:
+            raise top.error("hook", f"{shown(provider.hook)} needs vars.{name}.pattern")
+        if provider.variables[name].value is None:
+            raise ProviderFileError(top.source, f"vars.{name}", "needs a value: the hook uses it")
 
 
 def _title(top: Table) -> str | None:
@@ -492,6 +532,7 @@ def _token(table: Table, *, required: bool) -> TokenDialect:
         url=_url(table, required=required),
         method=method,
         auth=table.choice("auth", _AUTH, "body"),
+        assertion_audience=_assertion_audience(table),
         basic_encoding=table.choice("basic_encoding", _ENCODINGS, "form"),
         body=_body(table, method, "form"),
         params=_params(table),
@@ -505,8 +546,20 @@ def _token(table: Table, *, required: bool) -> TokenDialect:
     return dialect
 
 
+def _assertion_audience(table: Table) -> str:
+    audience = table.text("assertion_audience") or "token_endpoint"
+    if audience not in ("token_endpoint", "issuer"):
+        try:
+            check_url(audience, local=True)
+        except TemplateError:
+            raise table.error(
+                "assertion_audience", f'must be "token_endpoint", "issuer" or a URL, not {shown(audience)}'
+            ) from None
+    return audience
+
+
 _RFC_ANSWER = TokenAnswerDialect(
-    ("",), ("access_token",), ("refresh_token",), ("expires_in",), ("expires_at",), ("scope",), ()
+    ("",), ("access_token",), ("refresh_token",), ("expires_in",), ("expires_at",), ("scope",), (), MappingProxyType({})
 )  # RFC 6749 section 5.1; expires_at is what many add
 
 
@@ -519,6 +572,7 @@ def _token_answer(table: Table, inherited: TokenAnswerDialect = _RFC_ANSWER) -> 
         expires_at=table.strings("expires_at", inherited.expires_at),
         scope=table.strings("scope", inherited.scope),
         keep=_keep(table) or inherited.keep,
+        scope_names=table.strings_by_name("scope_names") or inherited.scope_names,
     )
     table.done()
     return dialect
@@ -538,6 +592,7 @@ def _refresh(table: Table, token: TokenDialect) -> RefreshDialect:
         url=_url(table, required=False) or token.url,
         method=method,
         auth=table.choice("auth", _AUTH, token.auth),
+        assertion_audience=token.assertion_audience,
         basic_encoding=table.choice("basic_encoding", _ENCODINGS, token.basic_encoding),
         body=_body(table, method, token.body if method == token.method else "form"),
         params=_params(table, inherited),
@@ -574,7 +629,7 @@ CLAIMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
-def _userinfo(table: Table, api: ApiDialect) -> UserinfoDialect | None:
+def _userinfo(table: Table, api: ApiDialect, claims: Mapping[str, tuple[str, ...]]) -> UserinfoDialect | None:
     """Headers and the token's place are those of the provider's API unless the file says otherwise."""
     method: Method = table.choice("method", ("GET", "POST"), "GET")
     url = _url(table, required=False)
@@ -585,7 +640,7 @@ def _userinfo(table: Table, api: ApiDialect) -> UserinfoDialect | None:
         headers=_headers(table, api.headers),
         root=table.strings("root", ("",)),
         ok=_ok(table),
-        claims=_claims(table),
+        claims=claims,
         token=_placement(table, api.token),
     )
     table.done()
@@ -644,9 +699,40 @@ def _api(table: Table) -> ApiDialect:
         headers=_headers(table),
         retry=tuple(name.lower() for name in table.strings("retry", ("Retry-After",))),
         token=_placement(table, _BEARER),
+        allow=_allow(table),
+        forward=_forward(table),
     )
+    if dialect.allow and dialect.base is None:
+        raise table.error("allow", "needs api.base, below which its paths are")
+    if dialect.base is not None and "?" in dialect.base:
+        raise table.error("base", "must not have a query")
     table.done()
     return dialect
+
+
+def _allow(table: Table) -> tuple[AllowRule, ...]:
+    rules: list[AllowRule] = []
+    for text in table.strings("allow", ()):
+        try:
+            rules.append(AllowRule.parse(text))
+        except ValueError as problem:
+            raise table.error("allow", f"{shown(text)} {problem}") from None
+    return tuple(rules)
+
+
+# A client that chose these could name another method or path than the one that was checked, or another sender.
+_NEVER_FORWARDED = re.compile(
+    r"authorization|cookie2?|dpop|host|origin|referer|forwarded|via|te|trailer|upgrade|connection|keep-alive|expect|content-length"
+    r"|transfer-encoding|proxy-.*|sec-.*|x-forwarded-.*|x-real-ip|x-original-.*|x-rewrite-.*|x-.*method.*|x-amzn?-.*"
+)
+
+
+def _forward(table: Table) -> tuple[str, ...]:
+    names = tuple(name.lower() for name in table.strings("forward", ()))
+    for name in names:
+        if not _HEADER_NAME.fullmatch(name) or _NEVER_FORWARDED.fullmatch(name):
+            raise table.error("forward", f"{shown(name)} is not a header that a client may choose")
+    return names
 
 
 @dataclass(frozen=True)
