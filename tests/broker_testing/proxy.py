@@ -1,0 +1,87 @@
+"""Calls of a provider's API through the broker's proxy, and of the token exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import requests
+
+from broker.protocol.token_exchange import ACCESS_TOKEN_TYPE, GRANT_TYPE
+from broker.runtime import runtime
+from broker_testing.journey import TestClient, post_form
+
+PROVIDER = "redbooth"
+"""The sandbox's provider that has an API."""
+ALLOWED = (
+    "GET,POST /tasks",
+    "PUT,PATCH,DELETE /tasks/*",
+    "GET /projects",
+    "GET,POST,PUT,PATCH,DELETE /echo",
+    "GET,POST /echo/**",
+    "GET /echo/",
+    "GET,POST /files/*/download",
+    "GET /quota",
+    "GET /forbidden",
+    "GET,POST /unwelcome",
+    "GET /indiscreet",
+)
+REACHING: dict[str, Any] = {"providers": (PROVIDER,), "proxy": (PROVIDER,)}
+"""What a client is registered with that may call the API."""
+EXCHANGING: dict[str, Any] = {
+    "providers": (PROVIDER,),
+    "token_exchange": (PROVIDER,),
+    "grant_types": ("authorization_code", "refresh_token", GRANT_TYPE),
+}
+"""What a client is registered with that may have the provider's token."""
+
+
+@contextmanager
+def provider_with(provider: str = PROVIDER, **overrides: object) -> Iterator[None]:
+    """While this lasts, fields of the provider's file are these: `api_allow` is api.allow."""
+    registry = runtime().registry
+    runtime().forget()
+    entry = registry.provider(provider)
+    assert entry is not None
+    changes = {name.replace("_", ".", 1): value for name, value in overrides.items()}
+    registry.update_provider(replace(entry, overrides={**entry.overrides, **changes}))
+    try:
+        yield
+    finally:
+        registry.update_provider(entry)
+        runtime().forget()
+
+
+def call(
+    client: TestClient,
+    access_token: str | None,
+    path: str,
+    method: str = "GET",
+    *,
+    provider: str = PROVIDER,
+    headers: Mapping[str, str] | None = None,
+    data: bytes | None = None,
+) -> requests.Response:
+    """One call through the proxy, by a Bearer token; `path` goes out exactly as it is written."""
+    sent = dict(headers or {})
+    if access_token is not None:
+        sent["authorization"] = f"Bearer {access_token}"
+    request = requests.Request(method, f"{client.base}/proxy/{provider}/", headers=sent, data=data).prepare()
+    request.url = f"{client.base}/proxy/{provider}/{path}"
+    with requests.Session() as session:
+        return session.send(request, allow_redirects=False, timeout=30)
+
+
+def exchange(
+    client: TestClient, subject_token: str, /, *, proof: str | None = None, **changes: str | None
+) -> requests.Response:
+    """The token exchange, for the provider's name as audience; `proof`: the DPoP header."""
+    form = {
+        "grant_type": GRANT_TYPE,
+        "subject_token": subject_token,
+        "subject_token_type": ACCESS_TOKEN_TYPE,
+        "audience": PROVIDER,
+    } | client.credentials()
+    return post_form(f"{client.base}/token", form, changes, headers={"dpop": proof} if proof else {})
