@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from broker.grants.reconnect_request import OTHER_ACCOUNT
 from broker.store.attributes import item
 from broker.store.grants import CLIENT_SHARDS, Grant, new_grant_id
-from broker_cli.grants import END_REASONS
+from broker_cli.grants import END_DETAILS, END_REASONS
 from broker_local.server import PROJECT
+from broker_testing.event_bus import documented
 
 from .conftest import Operator
 
@@ -98,6 +100,10 @@ def test_show_an_active_login(registered: Operator) -> None:
         "explanation": "The person is logged in.",
         "client_problem": None,
         "end_reason": None,
+        "end_detail": None,
+        "reconnect_required": False,
+        "recovered_by": None,
+        "reconnects": None,
         "ended_at": None,
         "created_at": began,
         "last_refresh_at": began + 7200,
@@ -106,13 +112,17 @@ def test_show_an_active_login(registered: Operator) -> None:
         "absolute_expires_at": began + 90 * DAY,
         "step_expires_at": None,
         "scope": ["openid", "email"],
+        "missing_scope": [],
         "resource": [],
         "upstream": {
             "version": 1,
+            "due_at": None,
             "lease_until": None,
             "leased": False,
             "cool_until": None,
             "cooling_down": False,
+            "refusals": 0,
+            "refused_since": None,
         },
     }
     text = registered("grant", "show", grant.grant_id).out
@@ -189,12 +199,76 @@ def test_each_end_is_explained(registered: Operator, reason: str) -> None:
     registered.forward(30)
     assert registered.grants.end(grant.grant_id, reason)
     document = registered.json("grant", "show", grant.grant_id)
-    assert document["explanation"] == END_REASONS[reason]
+    to_do = " The person has to reconnect." if reason == "upstream_revoked" else ""
+    assert document["explanation"] == END_REASONS[reason] + to_do
     assert (document["stage"], document["end_reason"]) == ("ended", reason)
     assert document["ended_at"] == registered.now
     text = registered("grant", "show", grant.grant_id).out
     assert f"stage              ended: {reason}\n" in text
     assert END_REASONS[reason] in text
+
+
+@pytest.mark.parametrize(("reason", "detail"), END_DETAILS)
+def test_what_a_reason_leaves_open_is_explained(registered: Operator, reason: str, detail: str) -> None:
+    grant = _active(registered)
+    assert registered.grants.end(grant.grant_id, reason, detail=detail)
+    document = registered.json("grant", "show", grant.grant_id)
+    before, after = END_DETAILS[reason, detail].split("{when}")
+    assert document["explanation"].startswith(before)
+    assert f" (now){after}" in document["explanation"]
+    assert (document["end_reason"], document["end_detail"]) == (reason, detail)
+    assert document["reconnect_required"] is (reason == "upstream_revoked")
+    assert before in registered("grant", "show", grant.grant_id).out
+
+
+def test_every_detail_that_the_broker_writes_has_a_sentence() -> None:
+    """The codes of the vault and of a reconnect with another account."""
+    vault = (PROJECT / "layers" / "broker" / "broker" / "grants" / "vault.py").read_text("utf-8")
+    reasons = {*re.findall(r'LinkDead\("([a-z_]+)"\)', vault), "gone"}
+    written = {("upstream_revoked", reason) for reason in reasons} | {("denied", OTHER_ACCOUNT)}
+    assert written == set(END_DETAILS)
+    assert {reason for _, reason in written} - {OTHER_ACCOUNT} == {
+        *documented("Schema")["properties"]["reason"]["enum"]
+    }
+
+
+def test_who_has_to_reconnect(registered: Operator) -> None:
+    """Until another login of the same person has taken the place."""
+    dead, other, alive = (_active(registered) for _ in range(3))
+    for grant, reason in ((dead, "upstream_revoked"), (other, "logout")):
+        assert registered.grants.end(grant.grant_id, reason, detail="refused" if grant is dead else "")
+    waiting = registered.json("grant", "list", "--client", "app", "--reconnect")
+    assert [one["grant_id"] for one in waiting] == [dead.grant_id]
+    ended = registered.grants.read_grant(dead.grant_id)
+    assert ended is not None
+    assert registered.grants.mark_recovered(dead.grant_id, by=alive)
+    assert registered.json("grant", "list", "--client", "app", "--reconnect") == []
+    document = registered.json("grant", "show", dead.grant_id)
+    assert (document["recovered_by"], document["reconnect_required"]) == (alive.grant_id, False)
+    assert f"the login {alive.grant_id} took its place" in registered("grant", "show", dead.grant_id).out
+
+
+def test_only_the_same_persons_login_takes_anothers_place(registered: Operator) -> None:
+    dead = _active(registered)
+    assert registered.grants.mark_recovered(dead.grant_id, by=_active(registered)) is None, "it has not ended"
+    registered.grants.end(dead.grant_id, "upstream_revoked")
+    assert registered.grants.mark_recovered(dead.grant_id, by=_active(registered, "somebody-else")) is None
+    elsewhere = replace(_active(registered), provider="google")
+    assert registered.grants.mark_recovered(dead.grant_id, by=elsewhere) is None
+    another_clients = replace(_active(registered), client_id="other")
+    assert registered.grants.mark_recovered(dead.grant_id, by=another_clients) is None
+    first, second = _active(registered), _active(registered)
+    assert registered.grants.mark_recovered(dead.grant_id, by=first)
+    assert registered.grants.mark_recovered(dead.grant_id, by=second) is None
+
+
+def test_what_the_provider_did_not_grant_is_shown(registered: Operator) -> None:
+    grant = _active(registered)
+    assert registered.grants.note_missing_scope(grant, ("email",))
+    assert not registered.grants.note_missing_scope(grant, ("email",)), "it is noted already"
+    document = registered.json("grant", "show", grant.grant_id)
+    assert (document["scope"], document["missing_scope"]) == (["openid"], ["email"])
+    assert "\nnot granted        email\n" in registered("grant", "show", grant.grant_id).out
 
 
 def test_an_unknown_reason_is_shown_as_it_is(registered: Operator) -> None:

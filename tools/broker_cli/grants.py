@@ -24,9 +24,33 @@ END_REASONS: Mapping[str, str] = {
     "revoked": "The client revoked it, as it does when a person signs out.",
     "logout": "The person signed out, and the client sent him to the broker's sign-out page.",
     "upstream_revoked": "The provider no longer accepts the broker: the person withdrew access there, or it ran out.",
+    "answer_lost": "The database's answer to the write that used up the code was lost, and with it what the code held.",
     "operator": "An operator revoked it with this command.",
 }
 """Every end reason the broker writes, as a sentence."""
+
+END_DETAILS: Mapping[tuple[str, str], str] = {
+    (
+        "upstream_revoked",
+        "refused",
+    ): "The provider refused the refresh token (invalid_grant) on {when}: the person withdrew"
+    " access there, or it ran out.",
+    (
+        "upstream_revoked",
+        "unknown_refusals",
+    ): "The provider refused the refresh token for days, in a way that is not known; on {when} the broker gave up.",
+    (
+        "upstream_revoked",
+        "expired",
+    ): "The provider's access ran out or was withdrawn, and the provider had given nothing to"
+    " refresh it with; noticed on {when}.",
+    ("upstream_revoked", "gone"): "The broker had no tokens of the provider for it any more; noticed on {when}.",
+    (
+        "denied",
+        "other_account",
+    ): "It was to take the place of another login, and the person signed in with another account on {when}.",
+}
+"""What an end reason leaves open, as a sentence; `{when}`: the date."""
 
 _STEPS: Mapping[str, tuple[str, str]] = {
     "pushed": (
@@ -52,7 +76,7 @@ _STEPS: Mapping[str, tuple[str, str]] = {
 _ID_MAY_LOOK_LIKE_AN_OPTION = {"ignore_unknown_options": True}
 """One in 64 random ids begins with a hyphen."""
 
-_TOKEN_PREFIXES = ("tbc_", "tbr_", "tba_", "tbs_", "eyJ")
+_TOKEN_PREFIXES = ("tbc_", "tbr_", "tba_", "tbs_", "tbn_", "eyJ")
 
 
 @grant.command("show", context_settings=_ID_MAY_LOOK_LIKE_AN_OPTION)
@@ -73,14 +97,18 @@ def show(grant_id: str) -> None:
 @click.option("--client", "client_id", required=True, metavar="ID", help="The client whose logins to list.")
 @click.option("--subject", help="Only this person's (the `sub` of their tokens).")
 @click.option(
+    "--reconnect", is_flag=True, help="Only those whose person has to reconnect at the provider, and has not."
+)
+@click.option(
     "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many, newest first."
 )
-def list_grants(client_id: str, subject: str | None, limit: int) -> None:
+def list_grants(client_id: str, subject: str | None, reconnect: bool, limit: int) -> None:
     """The logins of a client that were ever active."""
     broker = connect()
     with aws_failures():
         known = broker.registry.client(client_id) is not None
-        found = sorted(_of_client(broker, client_id, subject), key=lambda one: one.created_at, reverse=True)[:limit]
+        chosen = (one for one in _of_client(broker, client_id, subject) if not reconnect or _needs_reconnect(one))
+        found = sorted(chosen, key=lambda one: one.created_at, reverse=True)[:limit]
     if not known and not found:
         raise WrongInput(f"There is no client {client_id}; `broker client list` shows all.")
     rows = [
@@ -160,10 +188,27 @@ def _expired(of: Grant) -> str | None:
     return None
 
 
+def _needs_reconnect(of: Grant) -> bool:
+    """Whether its provider has ended it, and no other login has taken its place."""
+    return of.stage == "ended" and of.end_reason == "upstream_revoked" and not of.recovered_by
+
+
+def _end(of: Grant) -> str:
+    """Why a login ended, and what the person has to do, or did, about it."""
+    detailed = END_DETAILS.get((of.end_reason, of.end_detail))
+    if detailed is not None:
+        why = detailed.format(when=moment(of.ended_at))
+    else:
+        why = END_REASONS.get(of.end_reason, f"It ended; the reason noted is {of.end_reason or 'none'}.")
+    if of.recovered_by:
+        return f"{why} The person has reconnected: the login {of.recovered_by} took its place."
+    return f"{why} The person has to reconnect." if _needs_reconnect(of) else why
+
+
 def _explanation(of: Grant) -> str:
     """Where the login stands, or why it ended, in plain words."""
     if of.stage == "ended":
-        return END_REASONS.get(of.end_reason, f"It ended; the reason noted is {of.end_reason or 'none'}.")
+        return _end(of)
     expired = _expired(of)
     if expired == "absolute":
         return (
@@ -209,6 +254,10 @@ def _document(of: Grant) -> dict[str, Json]:
         "expired": _expired(of),
         "explanation": _explanation(of),
         "end_reason": of.end_reason or None,
+        "end_detail": of.end_detail or None,
+        "reconnect_required": _needs_reconnect(of),
+        "recovered_by": of.recovered_by or None,
+        "reconnects": of.reconnects or None,
         "ended_at": of.ended_at or None,
         "created_at": of.created_at,
         "last_refresh_at": _last_refresh(of) or None,
@@ -216,7 +265,8 @@ def _document(of: Grant) -> dict[str, Json]:
         "idle_expires_at": of.expires_at if active else None,
         "absolute_expires_at": of.absolute_expires_at or None,
         "step_expires_at": of.expires_at if not active and of.stage != "ended" else None,
-        "scope": list(of.scope),
+        "scope": list(of.granted_scope),
+        "missing_scope": list(of.missing_scope),
         "resource": list(of.resource),
     }
 
@@ -224,10 +274,13 @@ def _document(of: Grant) -> dict[str, Json]:
 def _link_document(link: Link) -> dict[str, Json]:
     return {
         "version": link.version,
+        "due_at": link.due_at or None,
         "lease_until": link.lease_until // 1000 or None,
         "leased": link.lease_until > clock.now_ms(),
         "cool_until": link.cool_until or None,
         "cooling_down": link.cool_until > clock.now(),
+        "refusals": link.refusals,
+        "refused_since": link.refused_since or None,
     }
 
 
@@ -239,7 +292,9 @@ def _sheet(of: Grant, link: Link | None, problem: str | None) -> str:
         ("subject", of.subject or "not known yet"),
         ("stage", _state(of)),
         ("why", "\n".join(filter(None, (_explanation(of), problem)))),
-        ("scope", " ".join(of.scope)),
+        ("scope", " ".join(of.granted_scope)),
+        ("not granted", " ".join(of.missing_scope)),
+        ("in place of", of.reconnects),
         ("resource", "\n".join(of.resource)),
         ("began", moment(of.created_at)),
         ("last refresh", moment(_last_refresh(of)) if of.generation else ""),
@@ -263,8 +318,12 @@ def _link_text(link: Link | None) -> str:
     if link is None:
         return "none are kept"
     lines = [f"sealed, version {link.version}"]
+    if link.due_at:
+        lines.append(f"to be renewed {moment(link.due_at)}")
     if link.lease_until > clock.now_ms():
         lines.append("being refreshed at this moment")
     if link.cool_until > clock.now():
         lines.append(f"a refresh failed; none is tried before {moment(link.cool_until)}")
+    if link.refusals:
+        lines.append(f"refused {link.refusals} times in a way that is not known, since {moment(link.refused_since)}")
     return "\n".join(lines)
