@@ -51,6 +51,24 @@ def store_answer_lost(operation: str) -> Iterator[None]:
 
 
 @contextmanager
+def answer_lost_once(operation: str) -> Iterator[None]:
+    """DynamoDB does what the next `operation` asks, its answer never arrives, and botocore sends it again."""
+    dynamodb = client("dynamodb")
+    send = dynamodb._endpoint.http_session.send
+    lost: list[str] = []
+
+    def lose_first(request: Any, **_: Any) -> None:
+        if not lost:
+            lost.append(operation)
+            send(request)
+            raise ReadTimeoutError(endpoint_url="https://dynamodb.example")
+
+    with _hook(f"before-send.dynamodb.{operation}", lose_first):
+        yield
+    assert lost, f"no {operation} was sent"
+
+
+@contextmanager
 def _hook(event: str, handler: Any) -> Iterator[None]:
     events = client("dynamodb").meta.events
     events.register_first(event, handler)

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from broker import clock
 from broker.runtime import runtime
-from broker.store.grants import Consent, Grant, Grants, Link, LinkRefused, Refused, new_grant_id
+from broker.store.grants import AnswerLost, Consent, Grant, Grants, Link, LinkRefused, Refused, new_grant_id
 from broker_testing.parallel import at_once
+from broker_testing.trouble import answer_lost_once
 
 pytestmark = pytest.mark.usefixtures("each_store")
 
@@ -367,27 +368,107 @@ def test_one_instance_holds_the_lease(grants: Grants) -> None:
         grants.take_lease(link, "late", 15)
     assert refused.value.link == link_of(grants, login)
     clock.offset = 16
-    grants.take_lease(link, "after it ran out", 15)
+    with pytest.raises(LinkRefused):
+        grants.take_lease(link, "of one who has not seen the lease that ran out", 15)
+    grants.take_lease(link_of(grants, login), "after it ran out", 15)
+    assert link_of(grants, login).recover
 
 
 def test_the_write_of_an_instance_that_was_overtaken_is_refused(grants: Grants) -> None:
-    """Fencing: whoever finishes after his lease was taken over changes nothing."""
+    """Fencing: whoever finishes after another has written changes nothing."""
     login = active(grants)
     link = link_of(grants, login)
     grants.take_lease(link, "the slow one", 15)
     clock.offset = 16
-    grants.take_lease(link, "the next one", 15)
+    grants.take_lease(link_of(grants, login), "the next one", 15)
     renewed = replace(link, version=2, sealed=b"new", due_at=4711)
-    with pytest.raises(LinkRefused):
-        grants.write_link(renewed, "the slow one")
-    assert link_of(grants, login).sealed == b"sealed tokens"
-    grants.write_link(renewed, "the next one")
+    grants.write_link(renewed)
+    with pytest.raises(LinkRefused) as refused:
+        grants.write_link(replace(renewed, sealed=b"of the slow one"))
     stored = link_of(grants, login)
-    assert (stored.sealed, stored.version, stored.due_at, stored.lease_until) == (b"new", 2, 4711, 0)
-    with pytest.raises(LinkRefused):
-        grants.write_link(renewed, "the next one")
+    assert stored == refused.value.link == replace(renewed, lease_id="", recover=False)
     with pytest.raises(LinkRefused):
         grants.take_lease(link, "of the old version", 15)
+
+
+def test_who_lost_the_lease_may_write_while_nobody_else_has(grants: Grants) -> None:
+    """What he has may be the only tokens that the provider still takes."""
+    login = active(grants)
+    link = link_of(grants, login)
+    grants.take_lease(link, "the slow one", 15)
+    clock.offset = 16
+    grants.take_lease(link_of(grants, login), "the next one", 15)
+    grants.write_link(replace(link, version=2, sealed=b"new"))
+    assert (link_of(grants, login).sealed, link_of(grants, login).lease_id) == (b"new", "")
+
+
+def test_a_lease_is_kept_while_its_holder_says_so(grants: Grants) -> None:
+    login = active(grants)
+    link = link_of(grants, login)
+    grants.take_lease(link, "mine", 15)
+    clock.offset = 14
+    grants.renew_lease(link, "mine", 15)
+    clock.offset = 28
+    with pytest.raises(LinkRefused):
+        grants.take_lease(link_of(grants, login), "other", 15)
+    with pytest.raises(LinkRefused):
+        grants.renew_lease(link, "not mine", 15)
+
+
+def test_unknown_refusals_are_counted_until_tokens_are_written(grants: Grants) -> None:
+    login = active(grants)
+    link = link_of(grants, login)
+    grants.take_lease(link, "first", 15)
+    grants.release_lease(link, "first", 0, refusals=1, refused_since=77)
+    grants.take_lease(link, "second", 15)
+    grants.release_lease(link, "second", 0)
+    assert (link_of(grants, login).refusals, link_of(grants, login).refused_since) == (1, 77)
+    grants.write_link(replace(link, version=2, sealed=b"new"))
+    assert (link_of(grants, login).refusals, link_of(grants, login).refused_since) == (0, 0)
+
+
+def test_the_first_of_the_failures_in_a_row_is_remembered_until_tokens_are_written(grants: Grants) -> None:
+    login = active(grants)
+    began = clock.now()
+    for offset in (0, 10):
+        clock.offset = offset
+        link = link_of(grants, login)
+        grants.take_lease(link, f"lease {offset}", 15)
+        grants.release_lease(link, f"lease {offset}", clock.now() + 5)
+        assert began <= link_of(grants, login).failing_since <= began + 1
+    grants.write_link(replace(link_of(grants, login), version=2, sealed=b"new"))
+    assert link_of(grants, login).failing_since == 0
+
+
+def test_a_write_that_is_repeated_because_its_answer_was_lost_knows_its_own_work(grants: Grants) -> None:
+    """botocore repeats it by itself; to the repetition it would look like a replay, a theft, or another instance."""
+    with answer_lost_once("PutItem"):
+        login = begun(grants)
+    with answer_lost_once("UpdateItem"):
+        claimed = claim(grants, login)
+    with answer_lost_once("TransactWriteItems"):
+        code = finish(grants, claimed)
+    redeem(grants, code)
+    with answer_lost_once("UpdateItem"):
+        rotated = rotate(grants, now_stored(grants, login))
+    assert rotated.generation == 2
+    link = link_of(grants, login)
+    with answer_lost_once("UpdateItem"):
+        grants.take_lease(link, "mine", 15)
+    with answer_lost_once("UpdateItem"):
+        grants.write_link(replace(link, version=2, sealed=b"new"))
+    with answer_lost_once("UpdateItem"):
+        ended = grants.end(login.grant_id, "revoked")
+    assert ended == now_stored(grants, login)
+
+
+def test_a_code_whose_redemption_got_no_answer_is_lost(grants: Grants) -> None:
+    """What was sealed in it is gone with the write, so that it cannot be told from a replay by anything but its mark."""
+    code = coded(grants)
+    with answer_lost_once("UpdateItem"), pytest.raises(AnswerLost):
+        redeem(grants, code)
+    with pytest.raises(Refused):
+        redeem(grants, code)
 
 
 def test_after_a_failure_nobody_tries_before_the_pause_is_over(grants: Grants) -> None:

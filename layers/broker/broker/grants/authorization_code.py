@@ -1,26 +1,31 @@
 """The authorization code grant (RFC 6749 section 4.1, OAuth 2.1 section 4.1): issuing a code, and redeeming it once."""
 
+from __future__ import annotations
+
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from broker import audit, clock
 from broker.crypto import handles, sealing
 from broker.crypto.handles import Handle, Kind
 from broker.crypto.keys import KeyRing
 from broker.encoding import b64url, from_b64url
-from broker.grants import ending, vault
+from broker.grants import ending, granted_scope, reconnect, vault
 from broker.grants.issuing import Issuer, TokenAnswer
 from broker.protocol import pkce
 from broker.protocol.clients import Client
 from broker.protocol.errors import INVALID_GRANT, INVALID_REQUEST, INVALID_TARGET, OAuthError
 from broker.protocol.parameters import Parameters
 from broker.runtime import Runtime
-from broker.store.grants import Grant, Link, Refused
-from broker.upstream.dialect import can_refresh
-from broker.upstream.schema import Provider
+from broker.store.grants import AnswerLost, Grant, Link, Refused
+from broker.upstream.renewal import can_refresh
 from broker.upstream.tokens import UpstreamTokens
+
+if TYPE_CHECKING:
+    from broker.upstream.schema import Provider
 
 _CODE_PURPOSE = "token-broker grant secret under code"
 
@@ -55,9 +60,13 @@ def establish(
     """Seal the provider's tokens under a new grant secret, which lives from now on only in what the client holds."""
     now = clock.now()
     grant_secret = os.urandom(handles.SECRET_BYTES)
+    missing_scope = granted_scope.missing(login, tokens)
+    if missing_scope:
+        granted_scope.report(login, missing_scope)
     grant = replace(
         login,
         subject=person.subject,
+        missing_scope=missing_scope,
         auth_time=now if person.auth_time is None else person.auth_time,
         secret_hash=handles.fingerprint(grant_secret),
         upstream_due=vault.due_at(provider, tokens, now),
@@ -123,9 +132,12 @@ def redeem(runtime: Runtime, issuer: Issuer, client: Client, form: Parameters) -
         )
     except Refused as refused:
         raise _why_refused(runtime, issuer, handle, client, refused.grant, asked) from None
+    except AnswerLost:
+        raise _answer_lost(runtime, issuer, handle, client) from None
     inner = json.loads(sealing.unseal(handle.secret, _CODE_PURPOSE, before.code_sealed, before.grant_id.encode()))
     active = replace(before, generation=1, handle_key=key.id, expires_at=clock.now() + idle_lifetime)
     audit.event("code.redeemed", grant_id=before.grant_id, client_id=client.client_id)
+    reconnect.note_recovery(runtime, active)
     answer = issuer.answer(
         client,
         active,
@@ -191,6 +203,13 @@ def _diagnose(
     if grant.stage == "active" and ending.end(runtime, issuer.url, handle.grant_id, "code_replay"):
         audit.event("code.replayed", grant_id=handle.grant_id, client_id=client.client_id)
     return "used", gone
+
+
+def _answer_lost(runtime: Runtime, issuer: Issuer, handle: Handle, client: Client) -> OAuthError:
+    """The code is used up, and the grant secret that was sealed in it is gone with the answer: nobody can go on from here."""
+    ending.end(runtime, issuer.url, handle.grant_id, "answer_lost")
+    audit.event("code.refused", grant_id=handle.grant_id, client_id=client.client_id, reason="answer lost")
+    return OAuthError(INVALID_GRANT, "the code was used up by a request whose answer was lost, please log in again")
 
 
 def _mismatch(grant: Grant, asked: _Asked) -> OAuthError:

@@ -16,7 +16,7 @@ from broker.protocol.clients import Client
 from broker.runtime import Runtime
 from broker.store.aws import StoreUnavailable
 from broker.store.grants import Grant
-from broker.upstream.http import Deadline, TransportError, UpstreamRequest
+from broker.upstream.transport import Deadline, TransportError, UpstreamRequest
 
 DEADLINE = 3.0
 LIFETIME = 120

@@ -52,7 +52,7 @@ def is_needed(runtime: Runtime, client: Client, grant: Grant) -> bool:
     if client.first_party:
         return False
     given = runtime.grants.consent(grant.subject, grant.client_id)
-    return given is None or bool(set(grant.scope) - set(given.scope))
+    return given is None or bool(set(grant.granted_scope) - set(given.scope))
 
 
 def ask(runtime: Runtime, established: Established) -> str:
@@ -95,7 +95,9 @@ def allow(runtime: Runtime, ring: KeyRing, asked: Question) -> str:
     """The person agreed. Returns the authorization code. Errors: Refused (answered twice), StoreUnavailable."""
     grant = asked.grant
     code, waiting = code_for(runtime, ring, grant, asked.contents)
-    remembered = Consent(grant.subject, grant.client_id, grant.scope, clock.now() + runtime.settings.consent_memory)
+    remembered = Consent(
+        grant.subject, grant.client_id, grant.granted_scope, clock.now() + runtime.settings.consent_memory
+    )
     runtime.grants.approve(waiting, browser_hash=grant.browser_hash, consent=remembered)
     audit.event("consent.given", grant_id=grant.grant_id, client_id=grant.client_id, provider=grant.provider)
     return code

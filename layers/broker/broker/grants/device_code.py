@@ -13,7 +13,7 @@ from broker.crypto import handles, sealed_box
 from broker.crypto.handles import Handle, Kind
 from broker.crypto.keys import KeyRing
 from broker.encoding import from_b64url
-from broker.grants import ending
+from broker.grants import ending, reconnect
 from broker.grants.authorization_code import Established
 from broker.grants.issuing import Issuer, TokenAnswer
 from broker.grants.vault import temporarily_unavailable
@@ -31,7 +31,7 @@ from broker.protocol.errors import (
 from broker.protocol.parameters import Parameters
 from broker.runtime import Runtime
 from broker.store.device_logins import WAITING
-from broker.store.grants import Grant, Refused, new_grant_id
+from broker.store.grants import AnswerLost, Grant, Refused, new_grant_id
 
 _PURPOSE = "token-broker grant secret to device"
 _USER_CODE_TRIES = 5
@@ -53,8 +53,12 @@ def begin(
     provider: str | None,
     scope: tuple[str, ...],
     resource: tuple[str, ...],
+    reconnects: str = "",
 ) -> DeviceCode:
-    """A new login that waits for a person. `provider` None: the person chooses. Errors: OAuthError, StoreUnavailable."""
+    """A new login that waits for a person. `provider` None: the person chooses; `reconnects`: the login whose place it takes.
+
+    Errors: OAuthError, StoreUnavailable.
+    """
     secret, now = os.urandom(handles.SECRET_BYTES), clock.now()
     until = now + runtime.settings.device_lifetime
     login = Grant(
@@ -71,6 +75,7 @@ def begin(
         device_key=sealed_box.public_key(secret),
         device_until=until,
         poll_interval=runtime.settings.device_interval,
+        reconnects=reconnects,
     )
     user_code = _begin(runtime, login)
     audit.event("device.started", grant_id=login.grant_id, client_id=client.client_id)
@@ -102,8 +107,8 @@ def redeem(runtime: Runtime, issuer: Issuer, client: Client, form: Parameters) -
             handle.grant_id, code_hash=handles.fingerprint(handle.secret), client_id=client.client_id
         )
     except Refused as refused:
-        _raise_unless_ready(runtime, issuer, client, handle, refused.grant)
-        return _redeem_ready(runtime, issuer, client, handle, form.all("resource"))
+        ready = _ready_or_raise(runtime, issuer, client, handle, refused.grant)
+        return _redeem_ready(runtime, issuer, client, handle, ready, form.all("resource"))
     raise OAuthError(AUTHORIZATION_PENDING, "the person has not finished yet")
 
 
@@ -119,7 +124,7 @@ def _begin(runtime: Runtime, login: Grant) -> str:
 
 
 def _redeem_ready(
-    runtime: Runtime, issuer: Issuer, client: Client, handle: Handle, resource: tuple[str, ...]
+    runtime: Runtime, issuer: Issuer, client: Client, handle: Handle, ready: Grant, resource: tuple[str, ...]
 ) -> TokenAnswer:
     key = issuer.ring.handle_key()
     idle_lifetime = issuer.idle_lifetime(client)
@@ -135,11 +140,14 @@ def _redeem_ready(
             idle_lifetime=idle_lifetime,
         )
     except Refused as refused:
-        _raise_unless_ready(runtime, issuer, client, handle, refused.grant)
+        _ready_or_raise(runtime, issuer, client, handle, refused.grant)
         raise OAuthError(INVALID_TARGET, "the resource was not part of the device authorization request") from None
+    except AnswerLost:
+        before = ready  # what the lost answer had was read a moment ago, with the poll that was refused
     inner = json.loads(sealed_box.unseal(handle.secret, _PURPOSE, before.code_sealed, before.grant_id.encode()))
     active = replace(before, generation=1, handle_key=key.id, expires_at=clock.now() + idle_lifetime)
     audit.event("device.redeemed", grant_id=before.grant_id, client_id=client.client_id)
+    reconnect.note_recovery(runtime, active)
     return issuer.answer(
         client,
         active,
@@ -150,8 +158,8 @@ def _redeem_ready(
     )
 
 
-def _raise_unless_ready(runtime: Runtime, issuer: Issuer, client: Client, handle: Handle, grant: Grant | None) -> None:
-    """What a device is told about a login that refused its write. Errors: OAuthError, unless the login is ready for it."""
+def _ready_or_raise(runtime: Runtime, issuer: Issuer, client: Client, handle: Handle, grant: Grant | None) -> Grant:
+    """The login that refused a device's write, if it is ready for it. Errors: OAuthError: what the device is told."""
     if grant is None:
         raise _refused(client, handle, "gone", OAuthError(EXPIRED_TOKEN, "the device_code has expired"))
     if grant.code_hash != handles.fingerprint(handle.secret):
@@ -170,6 +178,7 @@ def _raise_unless_ready(runtime: Runtime, issuer: Issuer, client: Client, handle
         raise _refused(client, handle, "expired", OAuthError(EXPIRED_TOKEN, "the device_code has expired"))
     if grant.stage in WAITING:
         raise _too_soon(runtime, grant)
+    return grant
 
 
 def _end_if_replayed(runtime: Runtime, issuer: Issuer, client: Client, grant: Grant) -> None:

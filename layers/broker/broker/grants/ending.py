@@ -21,18 +21,29 @@ def end(
     *,
     client_id: str | None = None,
     grant_secret: bytes | None = None,
+    detail: str = "",
 ) -> bool:
     """End a login, here and at its provider, and tell its client where that is due. False if it had ended before.
 
-    `client_id`: only if the login is this client's. `grant_secret`: opens the provider's tokens, so that they can be revoked
-    there; without it, or where the provider has ended the access itself, they are only deleted.
+    `client_id`: only if the login is this client's. `detail`: what the reason leaves open. `grant_secret`: opens the
+    provider's tokens, so that they can be revoked there; without it, or where the provider has ended the access itself,
+    they are only deleted.
     Errors: StoreUnavailable when the login could not be ended; then nothing has happened.
     """
-    ended = runtime.grants.end(grant_id, reason, client_id=client_id)
+    ended = runtime.grants.end(grant_id, reason, client_id=client_id, detail=detail)
     if ended is None:
+        if grant_secret is not None:
+            vault.finish_revocation(runtime, grant_id, grant_secret, client_id)
         return False
     revoked = _let_go(runtime, grant_id, grant_secret)
-    audit.event("grant.ended", grant_id=grant_id, client_id=ended.client_id, reason=reason, upstream_revoked=revoked)
+    audit.event(
+        "grant.ended",
+        grant_id=grant_id,
+        client_id=ended.client_id,
+        reason=reason,
+        detail=detail,
+        upstream_revoked=revoked,
+    )
     # Before its code is redeemed, a login has given the client nothing that it could sign a person out of.
     if reason in TOLD and ended.generation > 0:
         backchannel.tell(runtime, issuer, ended)

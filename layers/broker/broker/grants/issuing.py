@@ -6,6 +6,7 @@ from broker import clock
 from broker.crypto import handles, tokens
 from broker.crypto.handles import Handle, Kind
 from broker.crypto.keys import KeyRing
+from broker.grants import reconnect_request
 from broker.protocol.capabilities import claims_for
 from broker.protocol.clients import Client
 from broker.settings import Settings
@@ -18,6 +19,7 @@ class TokenAnswer:
 
     refresh_lifetime: seconds until the refresh token expires if it is not used.
     state: of the authorization request, only where that was in a dialect.
+    reconnect_url: where the person may be asked for what the provider did not grant, only where something is missing.
     """
 
     access_token: str = field(repr=False)
@@ -28,6 +30,7 @@ class TokenAnswer:
     id_token: str | None = field(default=None, repr=False)
     token_type: str = "Bearer"
     state: str | None = None
+    reconnect_url: str | None = None
 
     def document(self, *, with_refresh_token: bool) -> dict[str, object]:
         """The members of the JSON answer."""
@@ -41,6 +44,8 @@ class TokenAnswer:
             members["refresh_token"] = self.refresh_token
         if self.id_token is not None:
             members["id_token"] = self.id_token
+        if self.reconnect_url is not None:
+            members["reconnect_url"] = self.reconnect_url
         return members
 
 
@@ -81,8 +86,12 @@ class Issuer:
         resource: tuple[str, ...],
         claims: dict[str, object] | None,
     ) -> TokenAnswer:
-        """Tokens for an active login. `claims` None: a refresh, whose ID token only says who it is, and when."""
+        """Tokens for an active login, for as much of `scope` as its provider granted.
+
+        `claims` None: a refresh, whose ID token only says who it is, and when.
+        """
         now = clock.now()
+        scope = grant.effective(scope)
         expires_in = max(1, min(self.access_lifetime(client), grant.absolute_expires_at - now))
         access_token = tokens.mint_access_token(
             tokens.AccessToken(
@@ -114,6 +123,7 @@ class Issuer:
             refresh_lifetime,
             id_token,
             "Bearer" if self.jkt is None else "DPoP",
+            reconnect_url=reconnect_request.url(self.ring, self.url, grant) if grant.missing_scope else None,
         )
 
     def _refresh_token(self, client: Client, grant: Grant, grant_secret: bytes) -> str | None:

@@ -8,7 +8,7 @@ within the retry window gets the very same one. Everything else with a genuine b
 from broker import audit, clock
 from broker.crypto import handles
 from broker.crypto.handles import Handle, Kind
-from broker.grants import ending, vault
+from broker.grants import ending, granted_scope, reconnect, vault
 from broker.grants.issuing import Issuer, TokenAnswer
 from broker.protocol.clients import Client
 from broker.protocol.errors import INVALID_GRANT, INVALID_SCOPE, INVALID_TARGET, OAuthError
@@ -63,13 +63,16 @@ def _renew_upstream(
     Only for a token that will rotate or be retried: what must be refused is left to the write that refuses it.
     """
     grant, link = runtime.grants.read(handle.grant_id)
-    if grant is None or link is None or not _may_continue(runtime, issuer, grant, client, handle, scope):
+    if grant is None or not _may_continue(runtime, issuer, grant, client, handle, scope):
         return handle.due
+    if link is None:
+        raise reconnect.required(runtime, issuer.url, grant, INVALID_GRANT, "gone")
     try:
-        return vault.renew_at_refresh(runtime, grant, link, handle.secret)
-    except vault.LinkDead:
-        ending.end(runtime, issuer.url, grant.grant_id, "upstream_revoked")
-        raise OAuthError(INVALID_GRANT, "the provider has ended the access, please log in again") from None
+        fresh = vault.renew_at_refresh(runtime, grant, link, handle.secret)
+    except vault.LinkDead as dead:
+        raise reconnect.required(runtime, issuer.url, grant, INVALID_GRANT, dead.reason) from None
+    granted_scope.note(runtime, grant, fresh.tokens)
+    return fresh.link.due_at
 
 
 def _may_continue(
@@ -103,7 +106,9 @@ def _same_successor_or_raise(
         # Before all that follows, so that whoever found a bound token without its key cannot even end the login.
         raise _refused(client, handle, "other DPoP key", "the refresh token is bound to a DPoP key that is not proved")
     if grant.stage != "active":
-        raise _refused(client, handle, f"ended: {grant.end_reason}", "the login has ended, please log in again")
+        refused = _refused(client, handle, f"ended: {grant.end_reason}", "the login has ended, please log in again")
+        refused.reconnect_url = reconnect.url_after_end(runtime, issuer.url, grant)
+        raise refused
     if clock.now() >= min(grant.expires_at, grant.absolute_expires_at):
         raise _refused(client, handle, "expired", "the login has expired, please log in again")
     if set(scope or ()) - set(grant.scope):

@@ -17,3 +17,8 @@ def subject_of(provider: str, upstream_subject: str) -> str:
     if len(subject) <= MAX_SUBJECT and subject.isascii() and subject.isprintable():
         return subject
     return f"{provider}|sha256:{b64url(hashlib.sha256(upstream_subject.encode()).digest())}"
+
+
+def pseudonym_of(provider: str, grant_id: str) -> str:
+    """The subject of a login whose provider cannot say who the person is: of this login alone."""
+    return subject_of(provider, f"login:{grant_id}")

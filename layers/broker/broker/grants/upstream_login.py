@@ -4,14 +4,19 @@ The PKCE verifier and the nonce are derived from the login's id under the handle
 neither, and every instance can make them again.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from broker.crypto.keys import SecretKey
 from broker.crypto.sealing import derive
 from broker.encoding import b64url
 from broker.protocol.pkce import s256
 from broker.upstream.authorization import STATE_IN_REDIRECT, callback_redirect_uri
-from broker.upstream.schema import Provider
+
+if TYPE_CHECKING:
+    from broker.upstream.schema import Provider
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Transaction:
         return s256(self.code_verifier) if self.code_verifier is not None else None
 
     @classmethod
-    def of(cls, provider: Provider, key: SecretKey, grant_id: str, issuer: str, state: str) -> "Transaction":
+    def of(cls, provider: Provider, key: SecretKey, grant_id: str, issuer: str, state: str) -> Transaction:
         """The transaction of a login; always the same for the same login."""
         base = f"{issuer}/callback/{provider.name}"
         uses_pkce = provider.authorize.pkce == "S256"

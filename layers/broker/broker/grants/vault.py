@@ -1,41 +1,62 @@
 """The vault: the provider's tokens of a login, always fresh, refreshed by one instance at a time, never lost.
 
-Refresh is single-flight across all function instances: a lease taken by a conditional write, a call to the provider with a
-total deadline shorter than the lease, and a write fenced by the lease *before* the new token is used. Whoever does not get
-the lease uses the token that is still valid, or waits a bounded time for the winner's.
+Refresh is single-flight across all function instances: a lease taken by a conditional write and kept while the provider is being
+asked, and a write fenced by the version *before* the new token is used. Whoever does not get the lease uses the token that is
+still valid, or waits a bounded time for the winner's. What cannot be written goes to the rescue queue (recovery.py).
 
-An upstream that is down is never an end of the login: only a definite "this grant is dead" from the provider is.
+An upstream that is down is never an end of the login: only a definite "this grant is dead" from the provider is, or days of
+refusals that nobody can explain. docs/crash-points.md says what happens where.
 """
 
-import secrets
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from __future__ import annotations
 
-from broker import audit, clock
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from broker import audit, clock, invocation
 from broker.crypto import sealing
-from broker.protocol.errors import TEMPORARILY_UNAVAILABLE, OAuthError
+from broker.grants import back_off, recovery
+from broker.protocol.errors import TEMPORARILY_UNAVAILABLE, ErrorKind, OAuthError
 from broker.runtime import ProviderUnusable, Runtime
 from broker.store.aws import StoreUnavailable
 from broker.store.grants import Grant, Link, LinkRefused
-from broker.upstream.dialect import can_refresh, refresh_due_at, refresh_tokens, revoke_tokens
-from broker.upstream.failures import UpstreamFailure, answer_in_refresh
-from broker.upstream.http import Deadline
-from broker.upstream.schema import Provider
+from broker.upstream.failures import FailureKind, UpstreamFailure, answer_in_refresh
+from broker.upstream.renewal import can_refresh, refresh_due_at
 from broker.upstream.tokens import UpstreamTokens
+from broker.upstream.transport import Deadline
+
+if TYPE_CHECKING:
+    from broker.upstream.authorization import Credentials
+    from broker.upstream.schema import Provider
 
 _PURPOSE = "token-broker upstream tokens"
 COOL_DOWN = 5
 """Seconds without another try after a refresh failed, so that an outage is not made worse."""
+REFUSALS, REFUSED_SECONDS = 5, 2 * 86400
+"""So many unknown refusals over so long are the provider's last word."""
 POLL_SECONDS = 0.1
-WRITE_TRIES = 4
+WRITE_TRIES, WRITE_SECONDS = 4, 3.0
 """A refreshed token that is not written is lost with the grant, so its write is repeated."""
+SHORTEST_CALL = 1.0
 
 sleep: Callable[[float], None] = time.sleep
 
 
 class LinkDead(Exception):
-    """The provider will give no more tokens for this login: the person has to log in again."""
+    """The provider will give no more tokens for this login: the person has to log in again.
+
+    `reason`: "refused" (the provider says that the grant is over), "unknown_refusals" (it has refused for days in a way
+    that no table explains), "expired" (there is nothing to refresh with), or "gone" (the login has no tokens here).
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class LinkUnavailable(Exception):
@@ -80,19 +101,56 @@ def due_at(provider: Provider, tokens: UpstreamTokens, now: int) -> int:
     return refresh_due_at(provider, tokens, now) or 0
 
 
-def renew_at_refresh(runtime: Runtime, grant: Grant, link: Link, grant_secret: bytes) -> int:
-    """Make the provider's token fresh before a client's refresh is granted. Returns when it falls due next.
+def renew_at_refresh(runtime: Runtime, grant: Grant, link: Link, grant_secret: bytes) -> Fresh:
+    """Make the provider's token fresh before a client's refresh is granted.
 
     Errors: LinkDead when the provider ended the access; OAuthError temporarily_unavailable when the token has expired and
     cannot be renewed now.
     """
     try:
         provider = runtime.provider(grant.provider)
-        return fresh_tokens(runtime, provider, link, grant_secret).link.due_at
+        return fresh_tokens(runtime, provider, link, grant_secret)
     except LinkUnavailable as unavailable:
-        raise temporarily_unavailable("the provider's token cannot be renewed", unavailable.retry_after) from None
+        raise _refusal(unavailable) from None
     except ProviderUnusable as error:
         raise temporarily_unavailable(error.detail, 60) from None
+
+
+@dataclass(frozen=True)
+class _Need:
+    """A caller who needs the tokens of a link. `rejected_version`: the version that the provider no longer takes."""
+
+    runtime: Runtime
+    provider: Provider
+    grant_secret: bytes = field(repr=False)
+    rejected_version: int | None
+    patience: Deadline
+
+    def read(self, link: Link) -> Fresh:
+        return Fresh(link, tokens_of(link, self.grant_secret))
+
+    def is_met_by(self, held: Fresh) -> bool:
+        """Whether these tokens will do although they are due."""
+        rejected = held.link.version == self.rejected_version
+        expires_at = held.tokens.expires_at
+        return not rejected and (expires_at is None or expires_at > clock.now())
+
+    def is_due(self, held: Fresh) -> bool:
+        if held.link.version == self.rejected_version:
+            return True
+        if held.tokens.expires_at is None:
+            return False
+        # The margin is a part of the lifetime at receipt; of what is left now it would never be used up before the end.
+        return (held.link.due_at if can_refresh(self.provider, held.tokens) else held.tokens.expires_at) <= clock.now()
+
+
+def _refusal(unavailable: LinkUnavailable) -> OAuthError:
+    """What a client's refresh is answered. A code of the provider about the request is passed on (row 11)."""
+    if unavailable.failure is not None:
+        answer = answer_in_refresh(unavailable.failure)
+        if answer.status == 400:
+            return OAuthError(ErrorKind(answer.error), "the provider refuses to renew its token like this")
+    return temporarily_unavailable("the provider's token cannot be renewed", unavailable.retry_after)
 
 
 def fresh_tokens(
@@ -102,21 +160,20 @@ def fresh_tokens(
 
     Errors: LinkDead, LinkUnavailable, StoreUnavailable.
     """
-    tokens = tokens_of(link, grant_secret)
-    rejected = link.version == rejected_version
-    now = clock.now()
-    if not rejected and not _is_due(provider, link, tokens, now):
-        return Fresh(link, tokens)
-    if not can_refresh(provider, tokens):
-        if rejected or (tokens.expires_at is not None and tokens.expires_at <= now):
-            raise LinkDead
-        return Fresh(link, tokens)
-    lease_id = secrets.token_urlsafe(9)
-    try:
-        runtime.grants.take_lease(link, lease_id, runtime.settings.lease)
-    except LinkRefused as refused:
-        return _without_lease(runtime, provider, link, tokens, grant_secret, refused.link, rejected)
-    return _refresh(runtime, provider, link, tokens, grant_secret, lease_id, rejected)
+    patience = Deadline.after(runtime.settings.upstream_deadline)
+    return _fresh(_Need(runtime, provider, grant_secret, rejected_version, patience), link)
+
+
+def refresh_seconds(runtime: Runtime, *, recovering: bool = False) -> float:
+    """What a refresh may take until its outcome is safe. One that would be cut off is not begun."""
+    before = recovery.DRAIN_SECONDS if recovering else 0.0
+    return before + runtime.settings.upstream_deadline + WRITE_SECONDS + recovery.SEND_SECONDS + 1
+
+
+def call_deadline(runtime: Runtime, *, before_refresh: bool) -> Deadline:
+    """For a call to a provider. `before_refresh`: if it rejects the token, there has to be time for a refresh."""
+    room = invocation.seconds_left() - (refresh_seconds(runtime) if before_refresh else SHORTEST_CALL)
+    return Deadline.after(min(runtime.settings.upstream_deadline, max(room, SHORTEST_CALL)))
 
 
 def revoke_upstream(runtime: Runtime, grant_id: str, grant_secret: bytes) -> bool:
@@ -128,7 +185,7 @@ def revoke_upstream(runtime: Runtime, grant_id: str, grant_secret: bytes) -> boo
         grant, link = runtime.grants.read(grant_id)
         if grant is None or link is None:
             return False
-        told = _tell_provider(runtime, link, grant_secret)
+        told = _tell_provider(runtime, link, tokens_of(link, grant_secret))
         runtime.grants.drop_link(grant_id)
     except (StoreUnavailable, sealing.SealBroken) as error:
         audit.event("upstream.failed", grant_id=grant_id, phase="revoke", kind=type(error).__name__)
@@ -136,15 +193,33 @@ def revoke_upstream(runtime: Runtime, grant_id: str, grant_secret: bytes) -> boo
     return told
 
 
-def _tell_provider(runtime: Runtime, link: Link, grant_secret: bytes) -> bool:
+def finish_revocation(runtime: Runtime, grant_id: str, grant_secret: bytes, client_id: str | None) -> None:
+    """Do what was left undone by an instance that died after it had ended a login: the provider is told, the tokens deleted.
+
+    `client_id`: only for a login of this client. Best effort.
+    """
+    try:
+        grant, link = runtime.grants.read(grant_id)
+        if grant is None or link is None or grant.stage != "ended" or client_id not in (None, grant.client_id):
+            return
+        if grant.ended_at + runtime.settings.lease < clock.now():  # before that, whoever ended it may be at it
+            _tell_provider(runtime, link, tokens_of(link, grant_secret))
+            runtime.grants.drop_link(grant_id)
+    except (StoreUnavailable, sealing.SealBroken) as error:
+        audit.event("upstream.failed", grant_id=grant_id, phase="revoke", kind=type(error).__name__)
+
+
+def _tell_provider(runtime: Runtime, link: Link, tokens: UpstreamTokens) -> bool:
+    from broker.upstream.dialect import revoke_tokens
+
     deadline = Deadline.after(runtime.settings.upstream_deadline / 2)
     try:
         provider = runtime.provider(link.provider)
         credentials = runtime.provider_credentials(link.provider)
-        return revoke_tokens(provider, credentials, runtime.http, tokens_of(link, grant_secret), deadline=deadline)
+        return revoke_tokens(provider, credentials, runtime.http, tokens, deadline=deadline)
     except UpstreamFailure as failure:
         report(link.grant_id, link.provider, "revoke", failure)
-    except ProviderUnusable as error:
+    except (ProviderUnusable, StoreUnavailable) as error:
         audit.event(
             "upstream.failed", grant_id=link.grant_id, provider=link.provider, phase="revoke", detail=error.detail
         )
@@ -170,119 +245,188 @@ def _bound_to(link: Link) -> bytes:
     return f"{link.grant_id}|{link.provider}|{link.version}".encode()
 
 
-def _is_due(provider: Provider, link: Link, tokens: UpstreamTokens, now: int) -> bool:
-    if tokens.expires_at is None:
-        return False
-    # The margin is a part of the lifetime at receipt; of what is left now it would never be used up before the end.
-    return (link.due_at if can_refresh(provider, tokens) else tokens.expires_at) <= now
-
-
-def _still_valid(tokens: UpstreamTokens) -> bool:
-    return tokens.expires_at is None or tokens.expires_at > clock.now()
-
-
-def _refresh(
-    runtime: Runtime,
-    provider: Provider,
-    link: Link,
-    tokens: UpstreamTokens,
-    grant_secret: bytes,
-    lease_id: str,
-    rejected: bool,
-) -> Fresh:
-    """With the lease held: call the provider, write, then answer."""
+def _fresh(need: _Need, link: Link) -> Fresh:
+    held = need.read(link)
+    if not need.is_due(held):
+        return held
+    if not can_refresh(need.provider, held.tokens):
+        if need.is_met_by(held):
+            return held
+        raise LinkDead("expired")
+    if invocation.seconds_left() < refresh_seconds(need.runtime, recovering=_was_left_behind(link)):
+        return _held_or_unavailable(need, held, LinkUnavailable(1))
+    lease_id = secrets.token_urlsafe(9)
     try:
-        credentials = runtime.provider_credentials(provider.name)
-        deadline = Deadline.after(runtime.settings.upstream_deadline)
-        new = refresh_tokens(provider, credentials, runtime.http, tokens, now=clock.now(), deadline=deadline)
-    except UpstreamFailure as failure:
-        return _after_failure(runtime, link, tokens, grant_secret, lease_id, rejected, failure)
+        # The secret first: whoever cannot have it must not keep others waiting.
+        credentials = need.runtime.provider_credentials(need.provider.name)
+        need.runtime.grants.take_lease(link, lease_id, need.runtime.settings.lease)
+    except LinkRefused as refused:
+        return _without_lease(need, held, refused.link)
     except StoreUnavailable:
-        runtime.grants.release_lease(link, lease_id, 0)
+        if need.is_met_by(held):
+            return held
         raise
-    due = due_at(provider, new, clock.now())
-    successor = replace(link, version=link.version + 1, due_at=due, lease_id="", lease_until=0)
-    written = with_tokens(successor, new, grant_secret)
+    return _refresh(need, held, credentials, lease_id)
+
+
+def _was_left_behind(link: Link) -> bool:
+    """Whether a lease on this version was never given back, so that its tokens may be in the rescue queue."""
+    return bool(link.lease_id) or link.recover
+
+
+def _held_or_unavailable(need: _Need, held: Fresh, unavailable: LinkUnavailable) -> Fresh:
+    if need.is_met_by(held):
+        return held
+    raise unavailable
+
+
+@contextmanager
+def _keeping(need: _Need, link: Link, lease_id: str) -> Iterator[None]:
+    """The lease is kept while the provider takes its time. It is short, so that nobody waits long for one who has died."""
+    lease, done = need.runtime.settings.lease, threading.Event()
+
+    def keep() -> None:
+        while not done.wait(lease / 3):
+            try:
+                need.runtime.grants.renew_lease(link, lease_id, lease)
+            except LinkRefused:
+                return
+            except StoreUnavailable:
+                continue
+
+    invocation.start_thread(keep)
     try:
-        _write_surely(runtime, written, lease_id)
+        yield
+    finally:
+        done.set()
+
+
+def _refresh(need: _Need, held: Fresh, credentials: Credentials, lease_id: str) -> Fresh:
+    """With the lease held: call the provider, write, then answer."""
+    from broker.upstream.dialect import refresh_tokens
+
+    link, runtime = held.link, need.runtime
+    with _keeping(need, link, lease_id):
+        if _was_left_behind(link):
+            recovered = _recovered(need, link, lease_id)
+            if recovered is not None:
+                return _fresh(need, recovered)
+        try:
+            deadline = Deadline.after(runtime.settings.upstream_deadline)
+            new = refresh_tokens(
+                need.provider, credentials, runtime.http, held.tokens, now=clock.now(), deadline=deadline
+            )
+        except UpstreamFailure as failure:
+            return _after_failure(need, held, lease_id, failure)
+        return _written(need, link, new)
+
+
+def _recovered(need: _Need, link: Link, lease_id: str) -> Link | None:
+    """The link as it is when what the rescue queue has is written, None if that was nothing for it.
+
+    Without this, the old refresh token would be used a second time, for which some providers end the grant.
+    """
+    try:
+        recovery.bring_back(need.runtime, link)
+        current = need.runtime.grants.read_link(link.grant_id)
+    except StoreUnavailable:
+        _give_back(need, link, lease_id, 0)
+        raise
+    if current is None:
+        raise LinkDead("gone")
+    return current if current.version != link.version else None
+
+
+def _written(need: _Need, link: Link, new: UpstreamTokens) -> Fresh:
+    """The new tokens, once they are where they cannot be lost."""
+    successor = Link(link.grant_id, link.provider, b"", link.version + 1, due_at(need.provider, new, clock.now()))
+    written = with_tokens(successor, new, need.grant_secret)
+    try:
+        invocation.within(WRITE_SECONDS, lambda: _write(need.runtime, written))
     except LinkRefused as refused:
         # Another instance took over after the lease ran out; what it wrote is newer.
-        return _newer(refused.link, link, grant_secret)
-    audit.event("upstream.refreshed", grant_id=link.grant_id, provider=link.provider, version=written.version)
+        return _newer(need, refused.link, link, new)
+    except StoreUnavailable as failure:
+        recovery.keep(need.runtime, written, failure)
+    else:
+        audit.event("upstream.refreshed", grant_id=link.grant_id, provider=link.provider, version=written.version)
     return Fresh(written, new)
 
 
-def _write_surely(runtime: Runtime, link: Link, lease_id: str, tries: int = WRITE_TRIES) -> None:
-    try:
-        runtime.grants.write_link(link, lease_id)
-    except StoreUnavailable:
-        if tries == 1:
-            raise
-        sleep(POLL_SECONDS * 2 ** (WRITE_TRIES - tries))
-        _write_surely(runtime, link, lease_id, tries - 1)
-    except LinkRefused as refused:
-        # A repeated write whose first answer was lost finds its own work.
-        if refused.link is None or (refused.link.version, refused.link.sealed) != (link.version, link.sealed):
-            raise
+def _write(runtime: Runtime, link: Link) -> None:
+    for attempt in range(WRITE_TRIES):
+        try:
+            return runtime.grants.write_link(link)
+        except StoreUnavailable:
+            if attempt == WRITE_TRIES - 1:
+                raise
+        sleep(POLL_SECONDS * 2**attempt)
+    return None
 
 
-def _after_failure(
-    runtime: Runtime,
-    link: Link,
-    tokens: UpstreamTokens,
-    grant_secret: bytes,
-    lease_id: str,
-    rejected: bool,
-    failure: UpstreamFailure,
-) -> Fresh:
+def _after_failure(need: _Need, held: Fresh, lease_id: str, failure: UpstreamFailure) -> Fresh:
+    link = held.link
     report(link.grant_id, link.provider, "refresh", failure)
     answer = answer_in_refresh(failure)
     if answer.grant_is_dead:
         # A refresh that raced with this one may have used the token up: what is in the table decides.
-        current = runtime.grants.read_link(link.grant_id)
+        current = need.runtime.grants.read_link(link.grant_id)
         if current is not None and current.version != link.version:
-            return Fresh(current, tokens_of(current, grant_secret))
-        raise LinkDead
-    retry_after = answer.retry_after or COOL_DOWN
-    runtime.grants.release_lease(link, lease_id, clock.now() + min(retry_after, COOL_DOWN))
-    if _still_valid(tokens) and not rejected:
-        return Fresh(link, tokens)
-    raise LinkUnavailable(retry_after, failure)
+            return need.read(current)
+        raise LinkDead("refused")
+    now = clock.now()
+    asked = answer.retry_after if failure.retry_after is not None else None
+    retry_after = asked or back_off.retry_after(now - (link.failing_since or now), secrets.randbelow)
+    cool_until = now + min(retry_after, COOL_DOWN)
+    if failure.kind is FailureKind.UNKNOWN_REFUSAL:
+        _count_refusal(need, link, lease_id, cool_until)
+    else:
+        _give_back(need, link, lease_id, cool_until)
+    return _held_or_unavailable(need, held, LinkUnavailable(retry_after, failure))
 
 
-def _without_lease(
-    runtime: Runtime,
-    provider: Provider,
-    link: Link,
-    tokens: UpstreamTokens,
-    grant_secret: bytes,
-    current: Link | None,
-    rejected: bool,
-) -> Fresh:
+def _count_refusal(need: _Need, link: Link, lease_id: str, cool_until: int) -> None:
+    """Row 12: a refusal that nobody can explain may be the provider's bad day, but not for days on end."""
+    count, since = link.refusals + 1, link.refused_since or clock.now()
+    if count >= REFUSALS and clock.now() - since >= REFUSED_SECONDS:
+        raise LinkDead("unknown_refusals")
+    _give_back(need, link, lease_id, cool_until, refusals=count, refused_since=since)
+
+
+def _give_back(
+    need: _Need, link: Link, lease_id: str, cool_until: int, *, refusals: int | None = None, refused_since: int = 0
+) -> None:
+    """Best effort: what is not given back runs out."""
+    try:
+        need.runtime.grants.release_lease(link, lease_id, cool_until, refusals=refusals, refused_since=refused_since)
+    except StoreUnavailable as failure:
+        audit.event("store.unavailable", detail=failure.detail)
+
+
+def _without_lease(need: _Need, held: Fresh, current: Link | None) -> Fresh:
     """Another instance is refreshing, has just done so, or a refresh has just failed."""
-    waited_until = time.monotonic() + runtime.settings.upstream_deadline
     while True:
         if current is None:
-            raise LinkDead
-        if current.version != link.version:
-            return Fresh(current, tokens_of(current, grant_secret))
-        if _still_valid(tokens) and not rejected:
-            return Fresh(link, tokens)
+            raise LinkDead("gone")
+        if current.version != held.link.version:
+            return need.read(current)
+        if need.is_met_by(held):
+            return held
         if current.cool_until > clock.now():
             raise LinkUnavailable(max(1, current.cool_until - clock.now()))
-        if current.lease_until <= clock.now_ms():
-            return fresh_tokens(
-                runtime, provider, current, grant_secret, rejected_version=current.version if rejected else None
-            )
-        if time.monotonic() >= waited_until:
+        if current.lease_until < clock.now_ms():
+            return _fresh(need, current)
+        if not need.patience.remaining() or invocation.seconds_left() < 1:
             raise LinkUnavailable(2)
         sleep(POLL_SECONDS)
-        current = runtime.grants.read_link(link.grant_id)
+        current = need.runtime.grants.read_link(held.link.grant_id)
 
 
-def _newer(current: Link | None, mine: Link, grant_secret: bytes) -> Fresh:
+def _newer(need: _Need, current: Link | None, mine: Link, new: UpstreamTokens) -> Fresh:
     if current is None:
-        raise LinkDead
+        # The login ended meanwhile, and its end could revoke only the tokens of before.
+        _tell_provider(need.runtime, mine, new)
+        raise LinkDead("gone")
     if current.version == mine.version:
         raise LinkUnavailable(2)
-    return Fresh(current, tokens_of(current, grant_secret))
+    return need.read(current)

@@ -1,15 +1,21 @@
 """The AWS clients: made once per instance, with timeouts short enough to leave a request time to answer.
 
 Every failure of the service itself becomes StoreUnavailable; a failed condition is an answer, not a failure.
+
+botocore is imported where a client is made, so that a module which only knows the errors does not pay for it.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import botocore.session
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from broker import clock
+
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
+    from botocore.session import Session
 
 Answer = TypeVar("Answer")
 
@@ -34,20 +40,41 @@ class ConditionFailed(Exception):
 
 
 @cache
-def _session() -> botocore.session.Session:
-    return botocore.session.get_session()
+def _session() -> Session:
+    from botocore.session import get_session
+
+    return get_session()
 
 
 @cache
-def client(service: str) -> Any:
-    """The client for one AWS service ("dynamodb", "secretsmanager")."""
+def client(service: str, *, timeout: float | None = None, attempts: int = 3) -> Any:
+    """The client for one AWS service ("dynamodb", "secretsmanager").
+
+    `timeout`: seconds for connecting and for the answer, each, where the usual ones are too long; `attempts`: of one call.
+    """
+    from botocore.config import Config
+
     config = Config(
-        connect_timeout=2,
-        read_timeout=4,
-        retries={"mode": "standard", "total_max_attempts": 3},
+        connect_timeout=timeout or 2,
+        read_timeout=timeout or 4,
+        retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=64,
     )
-    return _session().create_client(service, config=config)
+    made = _session().create_client(service, config=config)
+    if service == "dynamodb":
+        made.meta.events.register("before-call.dynamodb", _asking)
+        made.meta.events.register("after-call.dynamodb", _answered)
+    return made
+
+
+def _asking(context: dict[str, Any], **_details: object) -> None:
+    context["asked_at"] = clock.machine()
+
+
+def _answered(parsed: dict[str, Any], context: dict[str, Any], **_details: object) -> None:
+    """Every answer says what time it is, an error too."""
+    date = parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    clock.hear(date, context.get("asked_at", 0.0))
 
 
 def call(operation: Callable[..., Answer], **arguments: Any) -> Answer:
@@ -55,6 +82,8 @@ def call(operation: Callable[..., Answer], **arguments: Any) -> Answer:
 
     Errors: ConditionFailed with the item as it stood; StoreUnavailable for everything else that goes wrong.
     """
+    from botocore.exceptions import BotoCoreError, ClientError
+
     try:
         return operation(**arguments)
     except ClientError as error:
@@ -63,7 +92,7 @@ def call(operation: Callable[..., Answer], **arguments: Any) -> Answer:
             response: Any = error.response
             raise ConditionFailed(response.get("Item")) from None
         if code == "TransactionCanceledException" and _only_conditions_failed(error):
-            raise ConditionFailed(None) from None
+            raise ConditionFailed(_refusing_item(error)) from None
         raise StoreUnavailable(f"{getattr(operation, '__name__', 'operation')}: {code}") from None
     except BotoCoreError as error:
         raise StoreUnavailable(f"{getattr(operation, '__name__', 'operation')}: {type(error).__name__}") from None
@@ -72,3 +101,9 @@ def call(operation: Callable[..., Answer], **arguments: Any) -> Answer:
 def _only_conditions_failed(error: ClientError) -> bool:
     reasons = [reason.get("Code") for reason in error.response.get("CancellationReasons", [])]
     return "ConditionalCheckFailed" in reasons and set(reasons) <= {"ConditionalCheckFailed", "None", None}
+
+
+def _refusing_item(error: ClientError) -> dict[str, Any] | None:
+    """The first item whose condition failed, if its part of the transaction asked for it."""
+    reasons: Any = error.response.get("CancellationReasons", [])
+    return next((reason["Item"] for reason in reasons if reason.get("Item")), None)

@@ -7,13 +7,23 @@ Until the code ends (`device_until`) the device polls; what it is told is read o
 """
 
 import hashlib
+import secrets
 from typing import Any
 
 from broker import clock
 from broker.encoding import b64url
 from broker.store.attributes import item, plain
 from broker.store.aws import call
-from broker.store.grants import CLIENT_SHARDS, KEEP_AFTER_END, Grant, Grants, binding, contains, grant_values
+from broker.store.grants import (
+    CLIENT_SHARDS,
+    KEEP_AFTER_END,
+    MARK_BYTES,
+    Grant,
+    Grants,
+    binding,
+    contains,
+    grant_values,
+)
 
 WAITING = ("device", "login", "exchange")
 """Stages in which the device is told to go on polling."""
@@ -38,6 +48,8 @@ class DeviceLogins(Grants):
 
     def begin_device(self, login: Grant, user_code: str) -> None:
         """The login item and the user code that leads to it, both or neither. Errors: Refused when the code is in use."""
+        mark = secrets.token_bytes(MARK_BYTES)
+        delete_at = login.device_until + KEEP_AFTER_END
         pointer = {
             "pk": _user_code_id(user_code),
             "sk": "user_code",
@@ -58,11 +70,13 @@ class DeviceLogins(Grants):
                 {
                     "Put": {
                         "TableName": self._table,
-                        "Item": item(grant_values(login) | {"delete_at": login.device_until + KEEP_AFTER_END}),
+                        "Item": item(grant_values(login) | {"write_id": mark, "delete_at": delete_at}),
                         "ConditionExpression": "attribute_not_exists(pk)",
+                        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
                     }
                 },
-            ]
+            ],
+            mark,
         )
 
     def by_user_code(self, user_code: str) -> Grant | None:
@@ -97,6 +111,7 @@ class DeviceLogins(Grants):
             condition=_MAY_OPEN,
             update="SET stage = :ended, ended_at = :now, end_reason = :reason REMOVE browser_hash",
             values=_opening() | {":ended": "ended", ":reason": "denied"},
+            marked=True,
         )
 
     def reopen(self, grant_id: str) -> None:
@@ -126,6 +141,7 @@ class DeviceLogins(Grants):
                 ":client": client_id,
                 ":now": clock.now(),
             },
+            marked=True,
         )
 
     def slow_down(self, grant_id: str, seconds: int) -> None:
@@ -151,7 +167,7 @@ class DeviceLogins(Grants):
     ) -> Grant:
         """The approved device code becomes an active login, once. Returns the login as it was *before*, with code_sealed.
 
-        `jkt`, `bind_refresh`: as in Grants.redeem. Errors: Refused with the login as it stood.
+        `jkt`, `bind_refresh`: as in Grants.redeem. Errors: Refused with the login as it stood; AnswerLost as there.
         """
         now = clock.now()
         values: dict[str, object] = {
@@ -179,6 +195,7 @@ class DeviceLogins(Grants):
             values=values,
             names={"#resource": "resource"} if resource else {},
             returns="ALL_OLD",
+            marked=True,
         )
 
 

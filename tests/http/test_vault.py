@@ -1,0 +1,484 @@
+"""The vault's last resorts: the rescue queue, refusals that nobody explains, too little time, a revocation that was cut off."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import requests
+
+from broker import invocation
+from broker.crypto import handles
+from broker.crypto.handles import Handle, Kind
+from broker.grants import vault
+from broker.runtime import runtime
+from broker.store import rescue
+from broker.store.aws import StoreUnavailable
+from broker.store.grants import Grant, Grants, Link
+from broker.store.rescue import RescueQueue
+from broker_local.server import LocalBroker
+from broker_testing.crashes import Fault, forget_messages, messages_come_back, recorded, waiting_messages
+from broker_testing.journey import Login, TestClient, refresh, register, revoke, userinfo
+from broker_testing.sandbox import counted, forget_faults, order_fault, start_counting
+from broker_testing.trouble import pass_time
+
+STRICT = "openid"
+"""The provider whose refresh token works once, and ends the grant when it comes again."""
+LIFETIME = 300
+AFTER_LEASE = 9
+DAY = 86400
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vault, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(rescue, "WAIT_SECONDS", 0)
+
+
+@pytest.fixture(autouse=True)
+def no_messages() -> Iterator[None]:
+    yield
+    forget_messages()
+
+
+@dataclass
+class Held:
+    """A login, and what its client holds."""
+
+    client: TestClient
+    tokens: dict[str, Any]
+
+    def refresh(self) -> requests.Response:
+        response = refresh(self.client, self.tokens["refresh_token"])
+        self.tokens = response.json() if response.status_code == 200 else self.tokens
+        return response
+
+    def userinfo(self) -> requests.Response:
+        return userinfo(self.client.base, self.tokens["access_token"])
+
+    @property
+    def handle(self) -> Handle:
+        handle = handles.read(Kind.REFRESH, self.tokens["refresh_token"], runtime().keys.ring())
+        assert handle is not None
+        return handle
+
+    @property
+    def grant(self) -> Grant:
+        grant, _ = runtime().grants.read(self.handle.grant_id)
+        assert grant is not None
+        return grant
+
+    @property
+    def link(self) -> Link:
+        link = runtime().grants.read_link(self.handle.grant_id)
+        assert link is not None
+        return link
+
+
+def logged_in(base: str, provider: str = STRICT) -> Held:
+    client = register(base, providers=(provider,))
+    return Held(client, Login(client, provider).tokens())
+
+
+@contextmanager
+def refused_by_store(owner: type, method: str) -> Iterator[None]:
+    """This one kind of write or call fails, and does nothing."""
+
+    def refuse(*_arguments: object, **_named: object) -> None:
+        raise StoreUnavailable("ordered by a test")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, method, refuse)
+        yield
+
+
+def assert_unavailable(response: requests.Response) -> None:
+    assert (response.status_code, response.json()["error"]) == (503, "temporarily_unavailable")
+    assert int(response.headers["retry-after"]) >= 1
+
+
+def assert_reconnect(response: requests.Response) -> None:
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_grant")
+    assert "reconnect=" in response.json()["reconnect_url"]
+
+
+def rescued(base: str) -> Held:
+    """A login whose new provider token is in the queue, and whose lease has run out."""
+    held = logged_in(base)
+    pass_time(LIFETIME + 5)
+    with refused_by_store(Grants, "write_link"):
+        assert held.userinfo().status_code == 200
+    assert waiting_messages() == 1
+    assert held.link.version == 1
+    pass_time(AFTER_LEASE)
+    return held
+
+
+# -- the rescue queue ----------------------------------------------------------------------------------------------
+
+
+def test_a_token_that_cannot_be_written_is_used_and_kept(base: str) -> None:
+    """The provider is asked once; the next one who needs the token takes it from the queue."""
+    start_counting(base, STRICT)
+    held = rescued(base)
+    assert held.refresh().status_code == 200
+    assert counted(base, STRICT)["token:refresh_token"] == 1
+    assert (held.link.version, held.link.lease_id, held.link.recover) == (2, "", False)
+    assert waiting_messages() == 0
+    pass_time(LIFETIME + 5)
+    assert held.refresh().status_code == 200
+    assert held.userinfo().status_code == 200
+
+
+def test_what_is_in_the_queue_opens_nothing(base: str, local_broker: LocalBroker) -> None:
+    """It is sealed under the grant secret, which only the client holds."""
+    held = rescued(base)
+    sqs = local_broker.aws_client("sqs")
+    answer = sqs.receive_message(QueueUrl=runtime().settings.rescue_queue, VisibilityTimeout=0)
+    (message,) = answer["Messages"]
+    assert json.loads(message["Body"]).keys() == {"grant_id", "provider", "version", "due_at", "sealed"}
+    assert held.refresh().status_code == 200
+    tokens = vault.tokens_of(held.link, held.handle.secret)
+    for secret in (tokens.access_token, tokens.refresh_token or "", handles.fingerprint(held.handle.secret).hex()):
+        assert secret not in message["Body"]
+
+
+def test_whoever_comes_first_writes_for_everybody(base: str) -> None:
+    first, second = rescued_two(base)
+    start_counting(base, STRICT)
+    assert first.refresh().status_code == 200
+    assert second.refresh().status_code == 200
+    assert counted(base, STRICT).get("token:refresh_token", 0) == 0
+    assert waiting_messages() == 0
+
+
+def rescued_two(base: str) -> tuple[Held, Held]:
+    first, second = logged_in(base), logged_in(base)
+    pass_time(LIFETIME + 5)
+    with refused_by_store(Grants, "write_link"):
+        assert [held.userinfo().status_code for held in (first, second)] == [200, 200]
+    assert waiting_messages() == 2
+    pass_time(AFTER_LEASE)
+    return first, second
+
+
+def test_a_message_that_is_older_than_the_table_changes_nothing(base: str) -> None:
+    """The version is the fence, and what is superseded is deleted: also what belongs to a login that has ended."""
+    held, ended = rescued_two(base)
+    written = replace(held.link, version=2, sealed=b"newer", due_at=held.link.due_at)
+    runtime().grants.write_link(written)
+    assert revoke(ended.client, ended.tokens["refresh_token"]).status_code == 200
+    third = logged_in(base)
+    _leave_behind(third)
+    assert third.userinfo().status_code == 200
+    assert waiting_messages() == 0
+    assert held.link.sealed == b"newer"
+
+
+def _leave_behind(held: Held) -> None:
+    """An instance took the lease and died, before the provider was asked."""
+    pass_time(LIFETIME + 5)
+    runtime().grants.take_lease(held.link, "of one who has died", runtime().settings.lease)
+    pass_time(AFTER_LEASE)
+
+
+def test_a_message_that_nobody_can_read_is_deleted(base: str, local_broker: LocalBroker) -> None:
+    held = logged_in(base)
+    _leave_behind(held)
+    sqs = local_broker.aws_client("sqs")
+    for body in (
+        "x",
+        "[]",
+        '{"grant_id": "g"}',
+        '{"grant_id":"g","provider":"p","version":"x","due_at":1,"sealed":"!"}',
+    ):
+        sqs.send_message(QueueUrl=runtime().settings.rescue_queue, MessageBody=body)
+    assert held.refresh().status_code == 200
+    assert waiting_messages() == 0
+
+
+def test_a_message_that_cannot_be_written_yet_stays(base: str) -> None:
+    """And nobody uses the old refresh token meanwhile: the table is down for him too."""
+    held = rescued(base)
+    start_counting(base, STRICT)
+    with recorded() as steps:
+        steps.arm(_number_of_write(held, steps), Fault.DOWN)
+        assert_unavailable(held.refresh())
+    assert waiting_messages() == 1
+    assert counted(base, STRICT) == {}
+    messages_come_back()
+    pass_time(AFTER_LEASE)
+    assert held.refresh().status_code == 200
+
+
+def _number_of_write(held: Held, steps: Any) -> int:
+    """Where the write of the message is among the steps: after it was received."""
+    from broker_testing.crashes import Snapshot
+
+    now, tokens = Snapshot.take(), held.tokens
+    steps.arm(None)
+    assert held.refresh().status_code == 200
+    number = int(steps.taken.index("ReceiveMessage")) + 1
+    now.restore()
+    held.tokens = tokens
+    start_counting(held.client.base, STRICT)
+    return number
+
+
+def test_a_queue_that_cannot_be_read_is_no_reason_to_ask_again(base: str) -> None:
+    """It may have what the provider will not give a second time."""
+    held = rescued(base)
+    start_counting(base, STRICT)
+    with refused_by_store(RescueQueue, "receive"):
+        assert_unavailable(held.refresh())
+    assert counted(base, STRICT) == {}
+    pass_time(AFTER_LEASE)
+    assert held.refresh().status_code == 200
+
+
+@pytest.mark.parametrize(("provider", "lifetime"), [("openid", 300), ("redbooth", 7200)])
+def test_a_token_that_nothing_takes_is_lost(base: str, local_broker: LocalBroker, provider: str, lifetime: int) -> None:
+    """Row 26: the old refresh token is tried once more; a provider that takes it only once has then said its last word."""
+    held = logged_in(base, provider)
+    pass_time(lifetime + 5)
+    with refused_by_store(Grants, "write_link"), refused_by_store(RescueQueue, "send"):
+        assert_unavailable(held.refresh())
+    assert '"audit":"upstream.lost"' in local_broker.log_text()
+    start_counting(base, provider)
+    pass_time(AFTER_LEASE)
+    assert_reconnect(held.refresh())
+    assert counted(base, provider)["token:refresh_token"] == 1
+    assert (held.grant.end_reason, held.grant.end_detail) == ("upstream_revoked", "refused")
+
+
+def test_a_provider_that_takes_its_refresh_token_again_loses_nothing(base: str) -> None:
+    """Row 26, where the replay helps."""
+    held = logged_in(base, "infolobby")
+    pass_time(3600 + 5)
+    with refused_by_store(Grants, "write_link"), refused_by_store(RescueQueue, "send"):
+        assert_unavailable(held.refresh())
+    pass_time(AFTER_LEASE)
+    assert held.refresh().status_code == 200
+    assert held.userinfo().status_code == 200
+
+
+# -- refusals that nobody explains ---------------------------------------------------------------------------------
+
+
+def refused_oddly(held: Held) -> requests.Response:
+    order_fault(held.client.base, STRICT, "token", "error", "out_of_cheese")
+    response = held.refresh()
+    forget_faults(held.client.base, STRICT)
+    return response
+
+
+def test_days_of_unknown_refusals_end_the_login(base: str) -> None:
+    """Row 12: 503 and counted; after five over two days the person has to reconnect."""
+    held = logged_in(base)
+    pass_time(LIFETIME + 5)
+    for number in range(1, 5):
+        assert_unavailable(refused_oddly(held))
+        assert held.link.refusals == number
+        pass_time(DAY // 2)
+    assert_reconnect(refused_oddly(held))
+    assert (held.grant.end_reason, held.grant.end_detail) == ("upstream_revoked", "unknown_refusals")
+
+
+def test_many_unknown_refusals_on_one_day_end_nothing(base: str) -> None:
+    """A provider's bad day is not its last word."""
+    held = logged_in(base)
+    pass_time(LIFETIME + 5)
+    for _ in range(8):
+        assert_unavailable(refused_oddly(held))
+        pass_time(3600)
+    assert held.refresh().status_code == 200
+    assert (held.link.refusals, held.link.refused_since) == (0, 0)
+
+
+def test_a_success_begins_the_count_anew(base: str) -> None:
+    held = logged_in(base)
+    for _ in range(2):
+        pass_time(LIFETIME + 5)
+        for _ in range(4):
+            assert_unavailable(refused_oddly(held))
+            pass_time(DAY // 2)
+        assert held.refresh().status_code == 200
+    assert held.grant.stage == "active"
+
+
+def test_other_failures_neither_count_nor_begin_anew(base: str) -> None:
+    held = logged_in(base)
+    pass_time(LIFETIME + 5)
+    assert_unavailable(refused_oddly(held))
+    pass_time(10)
+    order_fault(base, STRICT, "token", "status", 503, times=2)
+    assert_unavailable(held.refresh())
+    assert held.link.refusals == 1
+
+
+def test_clients_are_asked_to_wait_longer_the_longer_the_provider_is_down(base: str) -> None:
+    """Half of the time that it has been failing, and begun anew once it has answered; its own Retry-After goes before."""
+    held = logged_in(base)
+    pass_time(LIFETIME + 5)
+    order_fault(base, STRICT, "token", "status", 503, times=8)
+    waits = []
+    for seconds in (40, 80, 600):
+        answer = held.refresh()
+        assert_unavailable(answer)
+        waits.append(int(answer.headers["retry-after"]))
+        pass_time(seconds)
+    assert waits[0] == 5
+    assert 20 <= waits[1] <= 25
+    assert waits[2] == 60
+    forget_faults(base, STRICT)
+    assert held.refresh().status_code == 200
+    assert held.link.failing_since == 0
+
+
+def test_a_code_about_the_request_is_passed_on(base: str) -> None:
+    """Row 11: nothing is used up, and nothing ends."""
+    held = logged_in(base)
+    pass_time(LIFETIME + 5)
+    order_fault(base, STRICT, "token", "error", "invalid_scope")
+    response = held.refresh()
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_scope")
+    pass_time(10)
+    assert held.refresh().status_code == 200
+
+
+# -- the store is down while the provider's token is good ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["take_lease", "release_lease"])
+def test_a_token_that_is_only_due_is_used_while_the_table_takes_nothing(base: str, method: str) -> None:
+    held = logged_in(base)
+    pass_time(LIFETIME - 20)
+    order_fault(base, STRICT, "token", "status", 503, times=2)
+    with refused_by_store(Grants, method):
+        assert held.userinfo().status_code == 200
+    forget_faults(base, STRICT)
+
+
+# -- too little time -----------------------------------------------------------------------------------------------
+
+
+def with_seconds_left(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.setattr(invocation, "seconds_left", lambda: seconds)
+
+
+def test_a_refresh_that_lambda_could_cut_off_is_not_begun(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider's new token that is not written any more would be lost."""
+    held = logged_in(base)
+    pass_time(LIFETIME + 5)
+    start_counting(base, STRICT)
+    with monkeypatch.context() as patch:
+        with_seconds_left(patch, vault.refresh_seconds(runtime()) - 1)
+        assert_unavailable(held.refresh())
+    assert counted(base, STRICT) == {}
+    assert held.link.lease_id == ""
+    assert held.refresh().status_code == 200
+
+
+def test_a_token_that_is_only_due_is_used_when_there_is_no_time(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = logged_in(base)
+    pass_time(LIFETIME - 20)
+    start_counting(base, STRICT)
+    with_seconds_left(monkeypatch, 5)
+    assert held.userinfo().status_code == 200
+    assert counted(base, STRICT) == {"userinfo": 1}
+
+
+def test_an_invocation_knows_when_it_ends() -> None:
+    class Context:
+        def get_remaining_time_in_millis(self) -> int:
+            return 20_000
+
+    invocation.begin(Context())
+    assert 19 < invocation.seconds_left() <= 20
+    assert 19 < invocation.within(5, invocation.seconds_left) <= 20  # what runs beside it is the same invocation
+    invocation.begin(None)
+    assert invocation.seconds_left() == math.inf
+
+
+def test_what_takes_too_long_is_left_to_itself() -> None:
+    never = threading.Event()
+    with pytest.raises(StoreUnavailable):
+        invocation.within(0.01, never.wait)
+    never.set()
+
+    def fail() -> None:
+        raise KeyError("its own error")
+
+    with pytest.raises(KeyError):
+        invocation.within(5, fail)
+    assert invocation.within(5, lambda: "in time") == "in time"
+
+
+# -- the end -------------------------------------------------------------------------------------------------------
+
+
+def test_a_revocation_that_was_cut_off_is_finished_by_its_repetition(base: str) -> None:
+    """The login ends at once; the provider is told by whoever comes after the one who died."""
+    held = logged_in(base)
+    with recorded() as steps:
+        steps.arm(None)
+        runtime().forget()
+        assert held.userinfo().status_code == 200
+        steps.arm(0, Fault.DIES_AFTER)
+        assert revoke(held.client, held.tokens["refresh_token"]).status_code == 500
+        steps.disarm()
+    assert (held.grant.stage, held.grant.end_reason) == ("ended", "revoked")
+    start_counting(base, STRICT)
+    assert revoke(held.client, held.tokens["refresh_token"]).status_code == 200
+    assert counted(base, STRICT) == {}  # whoever ended it may still be at it
+    pass_time(AFTER_LEASE)
+    stranger = register(base, providers=(STRICT,))
+    assert revoke(stranger, held.tokens["refresh_token"]).status_code == 200
+    assert counted(base, STRICT) == {}
+    for _ in range(2):
+        assert revoke(held.client, held.tokens["refresh_token"]).status_code == 200
+    assert counted(base, STRICT) == {"revoke": 1}
+    assert runtime().grants.read_link(held.handle.grant_id) is None
+
+
+def test_a_token_that_was_renewed_while_its_login_ended_is_revoked(base: str) -> None:
+    """The end could revoke only the tokens of before."""
+    held = logged_in(base)
+    pass_time(LIFETIME + 5)
+    write = Grants.write_link
+
+    def ended_just_before(grants: Grants, link: Link) -> None:
+        grants.end(link.grant_id, "operator")
+        grants.drop_link(link.grant_id)
+        write(grants, link)
+
+    start_counting(base, STRICT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Grants, "write_link", ended_just_before)
+        refused = held.refresh()
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
+    assert counted(base, STRICT) == {"token:refresh_token": 1, "revoke": 1}
+
+
+def test_a_code_whose_answer_was_lost_ends_the_login_with_that_reason(base: str) -> None:
+    """The repetition by the SDK is told from a replay; what was sealed in the code is gone all the same."""
+    login = Login(register(base, providers=(STRICT,)), STRICT)
+    code = login.run()["code"]
+    with recorded() as steps:
+        runtime().client(login.client.client_id)
+        runtime().keys.ring()
+        steps.arm(0, Fault.TWICE)
+        response = login.redeem()
+        assert steps.taken[0] == "UpdateItem Grants"
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_grant")
+    handle = handles.read(Kind.CODE, code, runtime().keys.ring())
+    assert handle is not None
+    grant, link = runtime().grants.read(handle.grant_id)
+    assert grant is not None
+    assert (grant.end_reason, link) == ("answer_lost", None)

@@ -1,0 +1,280 @@
+"""Requests that stop before each step of I/O, so that a test decides who goes on, who dies, and whose answer is lost.
+
+Each request runs in a thread of its own, but only one at a time, and only as far as its next step: a call to AWS, a call to the
+provider, or a wait. So every interleaving of steps can be had, and comes out the same each time. Time stands still but for
+what tests and waits add to it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from enum import Enum
+from functools import partial
+from io import BytesIO
+from types import SimpleNamespace
+from typing import Any, TypeVar
+from unittest.mock import patch
+from urllib.parse import urlsplit
+
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.client import BaseClient
+from botocore.compat import HTTPHeaders
+from botocore.exceptions import ClientError, ReadTimeoutError
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.test import Client
+
+from broker import clock, invocation
+from broker.grants import recovery, vault
+from broker.runtime import runtime
+from broker.store.aws import client as aws_client
+from broker.upstream import http
+from broker.upstream.http import TransportError, TransportKind
+from broker_local.api_gateway import HttpResponse
+
+Result = TypeVar("Result")
+
+EPOCH = 1_800_000_000
+"""Where time begins."""
+VISIBILITY = 10
+"""Seconds that a message of the rescue queue is kept from others once it was received (template.yaml)."""
+READS = frozenset({"Query", "GetItem", "ReceiveMessage", "wait"})
+SEAT = 60
+"""Seconds of real time after which a request that does not come to its next step is stuck."""
+
+
+class Order(Enum):
+    """What becomes of a step."""
+
+    GO = "is done"
+    TWICE = "is done, its first answer is lost, and the AWS client repeats it"
+    KILL_BEFORE = "is never done, as the function dies"
+    KILL_AFTER = "is done, and the function dies"
+    FAIL_BEFORE = "is refused"
+    FAIL_AFTER = "is done, and the answer is lost"
+
+
+class Killed(BaseException):
+    """The function is gone. No handler of errors may see it."""
+
+
+class Request:
+    """A request under way.
+
+    Attributes:
+        at: the step before which it waits, empty when it is over.
+        answer: None if it was killed.
+        faults: steps of it that did not simply go well.
+        changed: its last step may have written something.
+        unsafe: it has used a refresh token of the provider, and what it got for it is neither in the table nor in the queue.
+    """
+
+    def __init__(self, kind: str, send: Callable[[], HttpResponse]) -> None:
+        self.kind = kind
+        self.at = ""
+        self.answer: HttpResponse | None = None
+        self.killed = False
+        self.faults = 0
+        self.unsafe = False
+        self.changed = False
+        self._send = send
+        self._order = Order.GO
+        self._go = threading.Semaphore(0)
+        self._stopped = threading.Semaphore(0)
+        self._error: BaseException | None = None
+        threading.Thread(target=self._run, daemon=True).start()
+        self._wait()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was answered or killed."""
+        return self.at == ""
+
+    def step(self, order: Order = Order.GO) -> None:
+        """Do the step that it waits before, and go on to the next one. Raises what no request may end with."""
+        self._order = order
+        self.faults += order is not Order.GO
+        self.changed = self.at not in READS and not self.at.startswith("provider")
+        self._go.release()
+        self._wait()
+
+    def abandon(self) -> None:
+        """Let its thread end, if it has not."""
+        if not self.is_over:
+            self.step(Order.KILL_BEFORE)
+
+    def _wait(self) -> None:
+        assert self._stopped.acquire(timeout=SEAT), f"{self.kind} is stuck after {self.at}"
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        _current.set(self)
+        try:
+            self.answer = self._send()
+        except Killed:
+            pass
+        except BaseException as error:  # it belongs to the test
+            self._error = error
+        self.at = ""
+        self._stopped.release()
+
+    def reach(self, at: str, effect: Callable[[], Result], failures: Mapping[Order, Exception]) -> Result:
+        """Stop before a step, then do with it as was ordered."""
+        if self.killed:
+            raise Killed
+        self.at = at
+        self._stopped.release()
+        self._go.acquire()
+        order = self._order
+        if order is Order.KILL_BEFORE:
+            self._die()
+        if order is Order.FAIL_BEFORE and order in failures:
+            raise failures[order]
+        if order is Order.TWICE:
+            effect()
+        try:
+            return effect()
+        finally:
+            if order is Order.KILL_AFTER:
+                self._die()
+            if order is Order.FAIL_AFTER and order in failures:
+                raise failures[order]
+
+    def _die(self) -> None:
+        self.killed = True
+        raise Killed
+
+
+_current: ContextVar[Request | None] = ContextVar("request", default=None)
+
+
+def current() -> Request | None:
+    """The request that this thread serves."""
+    return _current.get()
+
+
+def reach(at: str, effect: Callable[[], Result], failures: Mapping[Order, Exception]) -> Result:
+    """A step of the current request; of none, it is done at once."""
+    request = _current.get()
+    return effect() if request is None else request.reach(at, effect, failures)
+
+
+def provider_failures() -> dict[Order, Exception]:
+    """What a call to a provider ends with when it is not answered."""
+    return {
+        Order.FAIL_BEFORE: TransportError(TransportKind.UNREACHABLE, sent=False),
+        Order.FAIL_AFTER: TransportError(TransportKind.TIMEOUT, sent=True),
+    }
+
+
+class RescueQueue:
+    """SQS as far as the broker uses it, by the clock of the test."""
+
+    def __init__(self) -> None:
+        self._bodies: dict[str, str] = {}
+        self._hidden_until: dict[str, float] = {}
+        self._sent = 0
+
+    def call(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """One call of the SQS client."""
+        if operation == "SendMessage":
+            self._sent += 1
+            receipt = f"message-{self._sent}"
+            self._bodies[receipt], self._hidden_until[receipt] = arguments["MessageBody"], 0
+            return {"MessageId": receipt}
+        if operation == "DeleteMessage":
+            self._bodies.pop(arguments["ReceiptHandle"], None)
+            return {}
+        assert operation == "ReceiveMessage", operation
+        seen = [receipt for receipt in self._bodies if self._hidden_until[receipt] <= clock.offset]
+        seen = seen[: arguments["MaxNumberOfMessages"]]
+        self._hidden_until |= dict.fromkeys(seen, clock.offset + VISIBILITY)
+        return {"Messages": [{"Body": self._bodies[receipt], "ReceiptHandle": receipt} for receipt in seen]}
+
+
+class _DirectSession:
+    """What botocore sends its requests through: to moto in this process, without a socket, as thousands are sent."""
+
+    def __init__(self) -> None:
+        self._moto = Client(DomainDispatcherApplication(create_backend_app))
+
+    def send(self, request: AWSPreparedRequest) -> AWSResponse:
+        """One HTTP request."""
+        headers = {
+            name: value.decode() if isinstance(value, bytes) else str(value) for name, value in request.headers.items()
+        }
+        path = urlsplit(request.url).path
+        answer = self._moto.open(path, method=request.method, headers=headers, data=request.body)
+        return AWSResponse(request.url, answer.status_code, HTTPHeaders.from_pairs(answer.headers), _Raw(answer.data))
+
+
+class _Raw(BytesIO):
+    def stream(self) -> Iterator[bytes]:
+        yield self.read()
+
+
+@contextmanager
+def stepwise() -> Iterator[None]:
+    """While this lasts, every `Request` stops at its steps, and time stands still."""
+    client: Any = BaseClient  # the type stubs leave out the one method through which every call goes
+    call, queue = client._make_api_call, RescueQueue()
+    registry = runtime().settings.registry_table
+
+    def calling(self: BaseClient, operation: str, arguments: dict[str, Any]) -> Any:
+        service = self.meta.service_model.service_name
+        effect = partial(call, self, operation, arguments)
+        if service == "sqs":
+            effect = partial(queue.call, operation, arguments)
+        elif service != "dynamodb" or arguments.get("TableName") == registry:
+            return effect()  # remembered by instances that have been up for a minute
+        name = "WriteLink" if ":sealed" in arguments.get("ExpressionAttributeValues", {}) else operation
+        return reach(name, partial(_noting_safety, name, effect), _aws_failures(operation))
+
+    def wait(seconds: float) -> None:
+        reach("wait", partial(_let_pass, seconds), {})
+
+    with ExitStack() as stack:
+        for owner, name, value in (
+            (BaseClient, "_make_api_call", calling),
+            (aws_client("dynamodb")._endpoint, "http_session", _DirectSession()),
+            (vault, "sleep", wait),
+            (vault, "POLL_SECONDS", 1.0),
+            (clock, "machine", lambda: float(EPOCH)),
+            (clock, "offset", 0.0),
+            (clock, "hear", lambda *_: None),
+            (http, "time", SimpleNamespace(monotonic=lambda: clock.offset)),
+            # Bounds in real time, and the thread that keeps a lease, have no meaning while time stands still: here no
+            # request stands still for as long as a lease.
+            (invocation, "within", lambda _seconds, action: action()),
+            (recovery, "within", lambda _seconds, action: action()),
+            (invocation, "start_thread", lambda _action: None),
+            (invocation, "seconds_left", lambda: 1000.0),
+        ):
+            stack.enter_context(patch.object(owner, name, value))
+        yield
+
+
+def _let_pass(seconds: float) -> None:
+    clock.offset += seconds
+
+
+def _noting_safety(name: str, effect: Callable[[], Result]) -> Result:
+    result = effect()
+    request = current()
+    if request is not None and name in {"WriteLink", "SendMessage"}:
+        request.unsafe = False
+    return result
+
+
+def _aws_failures(operation: str) -> dict[Order, Exception]:
+    error: Any = {
+        "Error": {"Code": "InternalServerError", "Message": "ordered by a test"},
+        "ResponseMetadata": {"HTTPStatusCode": 500},
+    }
+    return {
+        Order.FAIL_BEFORE: ClientError(error, operation),
+        Order.FAIL_AFTER: ReadTimeoutError(endpoint_url="https://aws.example"),
+    }

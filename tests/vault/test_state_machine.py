@@ -1,0 +1,498 @@
+"""Random interleavings over the whole life of logins: steps of I/O in any order, crashes, lost answers, outages, passing time.
+
+A model watches from outside. What it holds the broker to, after every step:
+
+- a login goes on by one generation at a time, and only by whoever holds the present refresh token; every generation has one
+  refresh token, however often it is given out;
+- a login ends only for a cause, keeps its reason, and no token of it works for a request that comes later;
+- the provider sees no refresh token twice unless what it answered the first time was lost on the way;
+- what nothing ended is alive in the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from http.cookies import SimpleCookie
+from typing import Any
+from unittest.mock import patch
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from broker import clock
+from broker.crypto import handles
+from broker.crypto.handles import Kind
+from broker.protocol.clients import Client
+from broker.runtime import runtime
+from broker.store.grants import Grant
+from broker_local.api_gateway import HttpRequest, HttpResponse
+from broker_local.seed import put_secret
+from broker_local.server import LocalBroker
+from broker_testing.journey import CALLBACK, pkce_pair
+from vault.interleaving import Order, Request, stepwise
+from vault.strict_provider import ENTRY, INFINITY, NAME, StrictProvider
+
+EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", "40"))
+"""Tries of a run; a long search is STATE_MACHINE_EXAMPLES=5000 with a pytest --timeout to match."""
+STEPS = 40
+WINDOWS = {"forgiving": 30, "strict": 0}
+"""Seconds within which the predecessor of a refresh token gets the same successor, by client id."""
+MOST_LOGINS = 4
+TROUBLE = 30.0
+"""Seconds after a fault during which a request may be told to come back later."""
+WHICH = st.integers(0, 11)
+IDLE = st.sampled_from([*[0] * 8, 1, 6, 9, 31, 275, 310])
+OLDER = st.sampled_from([0, 0, 0, 0, 1, 2])
+KINDS = st.sampled_from(["redeem", *["refresh"] * 5, *["userinfo"] * 3, "revoke"])
+ORDERS = st.lists(st.sampled_from([*[Order.GO] * 8, *(order for order in Order if order is not Order.GO)]), max_size=8)
+
+
+@dataclass
+class Login:
+    """A login as its client and the model know it."""
+
+    client_id: str
+    verifier: str
+    state: str
+    back: str = ""
+    cookie: str = ""
+    provider_code: str = ""
+    code: str = ""
+    redeemed: bool = False
+    tokens: dict[int, str] = field(default_factory=dict)
+    access: list[tuple[str, int]] = field(default_factory=list)
+    grant_id: str = ""
+    seen: Grant | None = None
+
+    @property
+    def newest(self) -> int:
+        """The last generation whose refresh token the client got; 0 for none."""
+        return max(self.tokens, default=0)
+
+
+@dataclass
+class Flight:
+    """A request under way, and what the model has to know of it. `generation`: of the refresh token that it uses."""
+
+    login: Login
+    request: Request
+    began_at: float
+    ended_before: bool
+    generation: int = 0
+    access_until: int = 0
+    alone: bool = True
+
+
+class Machine(RuleBasedStateMachine):
+    """Logins at a broker whose every step is watched."""
+
+    broker: LocalBroker
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stack = ExitStack()
+        self._stack.enter_context(stepwise())
+        self.provider = StrictProvider()
+        self._stack.enter_context(patch.dict(runtime().__dict__, {"http": self.provider}))
+        runtime().forget()
+        self.logins: list[Login] = []
+        self.flights: list[Flight] = []
+        self.troubled_at = -INFINITY
+        self.is_sound = True
+
+    # -- what can happen ---------------------------------------------------------------------------------------------
+
+    @initialize(idle=st.sampled_from([0, 275, 310]))
+    def two_people_have_signed_in(self, idle: int) -> None:
+        """At each client one, perhaps so long ago that the provider's tokens are due, or have expired."""
+        for client_id in sorted(WINDOWS):
+            self.log_in(client_id, "tokens", [])
+        clock.offset += idle
+
+    @precondition(lambda self: len(self.logins) < MOST_LOGINS)
+    @rule(client_id=st.sampled_from(sorted(WINDOWS)), far=st.sampled_from(["callback", "code"]), orders=ORDERS)
+    def log_in(self, client_id: str, far: str, orders: list[Order]) -> None:
+        """A person signs in: as far as the provider's answer in the browser (and on by `orders`), the code, or the tokens."""
+        verifier, challenge = pkce_pair()
+        login = Login(client_id, verifier, state=f"state-{len(self.logins)}")
+        query = {
+            "response_type": "code",
+            "client_id": client_id,
+            "redirect_uri": CALLBACK,
+            "scope": "openid profile",
+            "state": login.state,
+            "code_challenge": challenge,
+            "code_challenge_method": "S256",
+            "provider": NAME,
+        }
+        begun = self._send("GET", f"/authorize?{urlencode(query)}")
+        assert begun.status == 303, begun
+        asked = dict(parse_qsl(urlsplit(_header(begun, "location")).query))
+        login.provider_code = self.provider.allow()
+        login.back = f"/callback/{NAME}?{urlencode({'code': login.provider_code, 'state': asked['state']})}"
+        login.cookie = _header(begun, "set-cookie").partition(";")[0]
+        state = next(iter(SimpleCookie(login.cookie).values())).value.partition(".")[0]
+        handle = handles.read(Kind.STATE, state, runtime().keys.ring())
+        assert handle is not None
+        login.grant_id = handle.grant_id
+        self.logins.append(login)
+        self._go_on(self._start("callback", login), orders if far == "callback" else [], far != "callback")
+        if far == "tokens" and login.code:
+            self._ask("redeem", login)
+
+    @rule(login=WHICH, after=IDLE, kind=KINDS, older=OLDER, orders=ORDERS, finish=st.booleans())
+    def begin(self, login: int, after: int, kind: str, older: int, orders: list[Order], finish: bool) -> None:
+        """A client begins a request, with its newest token or with an older one, and `orders` are what becomes of its steps."""
+        if after:
+            self.pass_time(after)
+        chosen = self.logins[login % len(self.logins)]
+        if chosen.code if kind == "redeem" else chosen.tokens:
+            self._go_on(self._start(kind, chosen, older), orders, finish)
+
+    @precondition(lambda self: self.flights)
+    @rule(flight=WHICH, orders=ORDERS, finish=st.booleans())
+    def go_on(self, flight: int, orders: list[Order], finish: bool) -> None:
+        """A request under way goes on."""
+        self._go_on(self.flights[flight % len(self.flights)], orders, finish)
+
+    @rule(login=WHICH, event=st.sampled_from(["down", "down", "the person ends it"]), calls=st.integers(1, 4))
+    def provider_has_its_own_life(self, login: int, event: str, calls: int) -> None:
+        """It is down for some calls; or the person takes the access back there."""
+        if event == "down":
+            self.provider.down_for = calls
+        else:
+            grant = self.provider.codes[self.logins[login % len(self.logins)].provider_code]
+            grant.dead = grant.dead or "by the person"
+
+    def pass_time(self, seconds: int) -> None:
+        """Nobody who is alive stands still for as long as a lease, so what is under way comes first."""
+        self._finish_all()
+        clock.offset += seconds
+
+    # -- what must hold ----------------------------------------------------------------------------------------------
+
+    @invariant()
+    def the_provider_has_nothing_to_complain_of(self) -> None:
+        assert self.provider.violations == []
+
+    def teardown(self) -> None:
+        try:
+            if self.is_sound:
+                self._come_to_an_end()
+            for flight in self.flights:
+                flight.request.abandon()
+        finally:
+            self._stack.close()
+
+    def _come_to_an_end(self) -> None:
+        """All faults are over: what nothing has ended is alive."""
+        self.provider.down_for = 0
+        self._finish_all()
+        clock.offset += 12  # the lease of whoever died ends, and so does every cool-down
+        for login in self.logins:
+            self._probe(login)
+        self.the_provider_has_nothing_to_complain_of()
+
+    def _probe(self, login: Login) -> None:
+        """What is alive can be used; what has ended cannot, by any of its tokens."""
+        before = self._look(login)
+        if before is None or not login.tokens:
+            return
+        if before.stage == "ended":
+            for generation in sorted(login.tokens):
+                self._ask("refresh", login, login.newest - generation)
+                self._ask("userinfo", login)
+            self._ask("revoke", login)
+            return
+        window = WINDOWS[login.client_id]
+        retry = login.newest == before.generation - 1 and clock.now() < before.rotated_at + window
+        flight = self._ask("refresh", login)
+        answer = flight.request.answer
+        assert answer is not None
+        dead = self.provider.codes[login.provider_code].dead  # perhaps since this request: row 26
+        if dead and answer.status == 400:
+            return
+        if login.newest < before.generation and not retry and flight.generation < before.generation:
+            assert answer.status == 400
+            return
+        assert answer.status == 200, (answer.status, answer.body, before, dead)
+        profile = self._ask("userinfo", login).request.answer
+        assert profile is not None
+        assert profile.status == 200 or dead, (profile.status, profile.body)
+
+    # -- requests ----------------------------------------------------------------------------------------------------
+
+    def _ask(self, kind: str, login: Login, older: int = 0) -> Flight:
+        """A whole request without a fault."""
+        flight = self._start(kind, login, older)
+        self._finish(flight)
+        return flight
+
+    def _start(self, kind: str, login: Login, older: int = 0) -> Flight:
+        generation = max(1, login.newest - older)
+        while generation not in login.tokens and generation < login.newest:
+            generation += 1  # the client never got this one
+        token = login.tokens.get(generation, "")
+        access, until = login.access[-1] if login.access else ("", 0)
+        sends: dict[str, Callable[[], HttpResponse]] = {
+            "callback": lambda: self._send("GET", login.back, cookie=login.cookie),
+            "redeem": lambda: self._post(
+                "/token",
+                grant_type="authorization_code",
+                code=login.code,
+                redirect_uri=CALLBACK,
+                code_verifier=login.verifier,
+                client_id=login.client_id,
+            ),
+            "refresh": lambda: self._post(
+                "/token", grant_type="refresh_token", refresh_token=token, client_id=login.client_id
+            ),
+            "userinfo": lambda: self._send("GET", "/userinfo", authorization=f"Bearer {access}"),
+            "revoke": lambda: self._post("/revoke", token=token, client_id=login.client_id),
+        }
+        seen = login.seen
+        others = [flight for flight in self.flights if flight.login is login]
+        for flight in others:
+            flight.alone = False
+        flight = Flight(
+            login,
+            Request(kind, sends[kind]),
+            clock.offset,
+            ended_before=seen is not None and seen.stage == "ended",
+            generation=generation,
+            access_until=until,
+            alone=not others,
+        )
+        self.flights.append(flight)
+        if flight.request.is_over:
+            self._settle(flight)
+        return flight
+
+    def _post(self, path: str, **form: str) -> HttpResponse:
+        return self._send(
+            "POST", path, body=urlencode(form).encode(), **{"content-type": "application/x-www-form-urlencoded"}
+        )
+
+    def _send(self, method: str, target: str, *, body: bytes = b"", **headers: str) -> HttpResponse:
+        """One request at the broker's front door."""
+        sent = [("host", f"localhost:{self.broker.port}"), *headers.items()]
+        request = HttpRequest(method, target, "HTTP/1.1", sent, body, "127.0.0.1", self.broker.port)
+        return self.broker._respond(request, "request-id")
+
+    def _step(self, flight: Flight, order: Order) -> None:
+        request = flight.request
+        if request.at == "wait":
+            order = Order.GO
+            for other in [other for other in self.flights if other is not flight and other.request.at != "wait"]:
+                self._finish(other)  # who waits gives all others time
+            if request.is_over:
+                return
+        elif request.at.startswith("provider") and order is Order.TWICE:
+            order = Order.FAIL_AFTER
+        if order is not Order.GO:
+            self.troubled_at = clock.offset
+        self.is_sound = False
+        request.step(order)
+        self._settle(flight)
+        self.is_sound = True
+
+    def _go_on(self, flight: Flight, orders: list[Order], finish: bool) -> None:
+        for order in orders:
+            if not flight.request.is_over:
+                self._step(flight, order)
+        if finish:
+            self._finish(flight)
+
+    def _finish(self, flight: Flight) -> None:
+        for _ in range(200):
+            if flight.request.is_over:
+                return
+            self._step(flight, Order.GO)
+        raise AssertionError(f"{flight.request.kind} does not come to an end")
+
+    def _finish_all(self) -> None:
+        while self.flights:
+            self._finish(self.flights[0])
+
+    def _is_in_trouble(self) -> bool:
+        """Whether a fault, here or at the provider, is too fresh for everybody to be served."""
+        return clock.offset <= max(self.troubled_at, self.provider.was_down_at) + TROUBLE
+
+    # -- the model ---------------------------------------------------------------------------------------------------
+
+    def _look(self, login: Login) -> Grant | None:
+        grant, _ = runtime().grants.read(login.grant_id)
+        return grant
+
+    def _watch(self, flight: Flight) -> None:
+        """What one step of one request did to its login."""
+        login, request = flight.login, flight.request
+        if not request.changed:
+            return
+        before, after = login.seen, self._look(login)
+        login.seen = after
+        if before is None or after is None:
+            return
+        if before.stage == "ended":
+            assert (after.stage, after.end_reason) == ("ended", before.end_reason)
+            return
+        if after.generation != before.generation:
+            assert after.generation == before.generation + 1
+            if before.generation == 0:
+                assert request.kind == "redeem"
+            else:
+                assert (request.kind, flight.generation) == ("refresh", before.generation)
+        if after.stage == "ended":
+            assert self._is_cause(flight, before, after.end_reason), (request.kind, after.end_reason, request.faults)
+
+    def _is_cause(self, flight: Flight, before: Grant, reason: str) -> bool:
+        """Whether this request may end its login for this reason."""
+        kind = flight.request.kind
+        if reason == "revoked":
+            return kind == "revoke"
+        if reason == "code_replay":
+            return kind == "redeem" and before.stage == "active"
+        if reason == "answer_lost":
+            return kind == "redeem" and flight.request.faults > 0
+        if reason == "upstream_revoked":
+            return kind in ("refresh", "userinfo") and self.provider.codes[flight.login.provider_code].dead != ""
+        if reason == "reuse":
+            window = WINDOWS[flight.login.client_id]
+            is_retry = flight.generation == before.generation - 1 and clock.now() < before.rotated_at + window
+            return kind == "refresh" and flight.generation < before.generation and not is_retry
+        dead = self.provider.codes[flight.login.provider_code].dead != ""
+        return reason == "login_failed" and kind == "callback" and (dead or self._is_in_trouble())
+
+    def _settle(self, flight: Flight) -> None:
+        """Take note of what a step did, and hold the answer, if that is here, against what the model knows."""
+        if flight.request.is_over:
+            self.flights.remove(flight)
+        self._watch(flight)
+        answer = flight.request.answer
+        if answer is not None:
+            check: Callable[[Flight, HttpResponse], None] = getattr(self, f"_check_{flight.request.kind}")
+            check(flight, answer)
+
+    def _may_be_told_to_wait(self, flight: Flight) -> bool:
+        return self._is_in_trouble() or not flight.alone
+
+    def _check_callback(self, flight: Flight, answer: HttpResponse) -> None:
+        if answer.status in (400, 503):
+            assert self._may_be_told_to_wait(flight), answer
+            return
+        assert answer.status == 303, answer
+        given = dict(parse_qsl(urlsplit(_header(answer, "location")).query))
+        assert given["state"] == flight.login.state
+        if "code" in given:
+            flight.login.code = given["code"]
+        else:
+            dead = self.provider.codes[flight.login.provider_code].dead
+            assert dead or self._may_be_told_to_wait(flight), given
+
+    def _check_redeem(self, flight: Flight, answer: HttpResponse) -> None:
+        login = flight.login
+        if answer.status == 200:
+            assert not login.redeemed, "one code, two answers"
+            login.redeemed = True
+            self._take(login, 1, json.loads(answer.body))
+        else:
+            self._check_refused(flight, answer)
+
+    def _check_refresh(self, flight: Flight, answer: HttpResponse) -> None:
+        if answer.status == 200:
+            assert not flight.ended_before
+            self._take(flight.login, flight.generation + 1, json.loads(answer.body))
+        else:
+            self._check_refused(flight, answer)
+
+    def _check_refused(self, flight: Flight, answer: HttpResponse) -> None:
+        """400 only when the login is over, 503 only when something is in the way."""
+        error = json.loads(answer.body)["error"]
+        if (answer.status, error) == (503, "temporarily_unavailable"):
+            assert int(_header(answer, "retry-after")) > 0
+            assert self._may_be_told_to_wait(flight), answer
+            return
+        assert (answer.status, error) == (400, "invalid_grant"), answer
+        now = self._look(flight.login)
+        assert now is None or now.stage == "ended" or clock.now() >= now.expires_at, (now, answer)
+
+    def _take(self, login: Login, generation: int, document: dict[str, Any]) -> None:
+        token = document["refresh_token"]
+        handle = handles.read(Kind.REFRESH, token, runtime().keys.ring())
+        assert handle is not None
+        assert (handle.grant_id, handle.generation) == (login.grant_id, generation)
+        assert login.tokens.setdefault(generation, token) == token, "one generation, two tokens"
+        login.access.append((document["access_token"], clock.now() + document["expires_in"]))
+
+    def _check_userinfo(self, flight: Flight, answer: HttpResponse) -> None:
+        over = flight.ended_before or clock.now() >= flight.access_until
+        if answer.status == 200:
+            assert not over
+            assert json.loads(answer.body) == {"sub": f"{NAME}|johndoe", "name": "John Doe"}
+        elif answer.status == 401:
+            now = self._look(flight.login)
+            dead = self.provider.codes[flight.login.provider_code].dead
+            assert over or dead or now is None or now.stage == "ended", answer
+        else:
+            assert answer.status in (502, 503, 504), answer
+            assert self._may_be_told_to_wait(flight), answer
+
+    def _check_revoke(self, flight: Flight, answer: HttpResponse) -> None:
+        if answer.status == 200:
+            now = self._look(flight.login)
+            assert now is None or now.stage == "ended"
+        else:
+            assert answer.status == 503, answer
+            assert self._may_be_told_to_wait(flight), answer
+
+
+def _header(response: HttpResponse, name: str) -> str:
+    return next(value for known, value in response.headers if known.lower() == name)
+
+
+@pytest.fixture
+def watched(local_broker: LocalBroker, base: str) -> Iterator[None]:
+    """Clients and the provider, known to the broker."""
+    configured = runtime().settings
+    secret = json.dumps({"client_id": "the-broker", "client_secret": "a secret of the broker"})
+    put_secret(local_broker.aws_client("secretsmanager"), configured.provider_secret_prefix + NAME, secret)
+    registry = runtime().registry
+    registry.add_provider(ENTRY)
+    for client_id, window in WINDOWS.items():
+        registry.add_client(
+            Client(
+                client_id=client_id,
+                name="A client of the state machine",
+                redirect_uris=(CALLBACK,),
+                providers=(NAME,),
+                retry_window=window,
+                created_at=1,
+            )
+        )
+    yield
+    registry.remove_provider(NAME)
+    for client_id in WINDOWS:
+        registry.remove_client(client_id)
+
+
+@pytest.mark.usefixtures("watched")
+def test_whatever_happens_in_whatever_order(local_broker: LocalBroker) -> None:
+    class OfThisBroker(Machine):
+        broker = local_broker
+
+    chosen = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, report_multiple_bugs=False)
+    run_state_machine_as_test(OfThisBroker, settings=chosen)
