@@ -1,22 +1,28 @@
-"""`broker keys`: the first key document, and what it holds by id and date.
+"""`broker keys`: the first key document, what it holds by id and date, and its rotation by hand.
 
-Must never overwrite a document: with it every login would end. Must never print a key.
+Must never lose a key that something still needs: with it logins would end. Must never print a key.
 """
 
 import hashlib
+from dataclasses import asdict
 
+import click
 from botocore.exceptions import ClientError
 
-from broker import clock
-from broker.crypto.keys import KeyRing, SecretKey, SigningKey, new_document, parse
+from broker import clock, key_rotation
+from broker.crypto import rotation
+from broker.crypto.keys import KeyRing, new_document, parse
+from broker.crypto.rotation import RotationRefused
+from broker.key_lives import lives
+from broker.store.key_versions import KeyVersions, VersionsChanged
 from broker_cli.connection import Connection, connect
 from broker_cli.failures import ServiceFailure, WrongInput, aws_failures, error_code
 from broker_cli.options import Group
-from broker_cli.output import Json, ago, emit, table
+from broker_cli.output import Json, ago, confirm, emit, table
 
 keys = Group("keys", help="The broker's own keys.")
 
-_EXISTS = "There are keys already, and they stay as they are; `broker keys show` lists them."
+_EXISTS = "There are keys already, and they stay as they are; `broker keys list` lists them."
 
 
 @keys.command("init")
@@ -44,10 +50,41 @@ def init() -> None:
     _show(_ring(broker))
 
 
-@keys.command("show")
-def show() -> None:
-    """The keys by id, algorithm and date."""
+@keys.command("list")
+def list_keys() -> None:
+    """The keys by id, algorithm, state and date, and what is wrong with them."""
     _show(_ring(connect()))
+
+
+@keys.command("rotate")
+@click.option("--now", "at_once", is_flag=True, help="Use the new keys at once, not from tomorrow. For emergencies.")
+@click.option(
+    "--revoke",
+    "names",
+    multiple=True,
+    metavar="KEY",
+    help="With --now: a key to be good for nothing from now on, by its name in `keys list`, or all; repeatable.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def rotate(at_once: bool, names: tuple[str, ...], yes: bool) -> None:
+    """Make the next keys, which are used from tomorrow on. The stack does that by itself every KeyRotationDays days."""
+    if names and not at_once:
+        raise WrongInput("--revoke is for emergencies, and needs --now.")
+    broker = connect()
+    _ring(broker)
+    if names:
+        confirm(f"Revoke {', '.join(names)}? Logins and tokens that they made end, and people log in again.", yes=yes)
+    elif at_once:
+        confirm("Use new keys at once? Backends may refuse new tokens for up to ten minutes.", yes=yes)
+    versions = KeyVersions(broker.aws("secretsmanager"), broker.settings.keys_secret)
+    try:
+        with aws_failures():
+            ring = key_rotation.rotate(versions, at_once=at_once, without=names)
+    except RotationRefused as refused:
+        raise WrongInput(f"Nothing was changed: {refused}.") from None
+    except VersionsChanged:
+        raise ServiceFailure("Nothing was changed: the keys were rotated by somebody else just now.") from None
+    _show(ring)
 
 
 def _text(broker: Connection) -> str | None:
@@ -75,44 +112,12 @@ def _ring(broker: Connection) -> KeyRing:
 
 
 def _show(ring: KeyRing) -> None:
-    every: list[tuple[str, SecretKey | SigningKey]] = [
-        *(("handle", key) for key in ring.handle),
-        *(("sealing", key) for key in ring.sealing),
-        *(("signing", key) for key in ring.signing),
-    ]
-    rows = [
-        (use, _id(key), _algorithm(use, key), _state(key), ago(key.active_from), ago(key.retires_at or 0))
-        for use, key in every
-    ]
-    document: list[Json] = [
-        {
-            "use": use,
-            "id": _id(key),
-            "alg": _algorithm(use, key),
-            "state": _state(key),
-            "active_from": key.active_from,
-            "retires_at": key.retires_at,
-        }
-        for use, key in every
-    ]
-    emit(
-        document,
-        table(("USE", "ID", "ALGORITHM", "STATE", "USED FROM", "RETIRES"), rows, empty="The document is empty."),
-    )
-
-
-def _id(key: SecretKey | SigningKey) -> str:
-    return key.kid if isinstance(key, SigningKey) else str(key.id)
-
-
-def _algorithm(use: str, key: SecretKey | SigningKey) -> str:
-    if isinstance(key, SigningKey):
-        return key.alg
-    return "HMAC-SHA-256" if use == "handle" else "AES-256-GCM"
-
-
-def _state(key: SecretKey | SigningKey) -> str:
     now = clock.now()
-    if key.retires_at is not None and key.retires_at <= now:
-        return "retired"
-    return "in use" if key.active_from <= now else "published"
+    reports, problems = rotation.reports(ring, now), rotation.problems(ring, now, lives(), oldest=0)
+    rows = [(key.use, key.name, key.alg, key.state, ago(key.active_from), ago(key.retires_at or 0)) for key in reports]
+    document: list[Json] = [asdict(key) for key in reports]
+    text = table(("USE", "KEY", "ALGORITHM", "STATE", "USED FROM", "RETIRES"), rows, empty="The document is empty.")
+    emit(
+        {"keys": document, "problems": list(problems)},
+        "\n".join([text, *(f"Problem: {problem}." for problem in problems)]),
+    )

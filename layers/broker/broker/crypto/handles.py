@@ -3,13 +3,14 @@
     text   = prefix + base64url(version, key id, grant id, generation, due, secret, tag)
     tag    = HMAC-SHA-256(handle key, kind, all the bytes before the tag), first 16 bytes
 
-| kind    | prefix | secret                                        | generation | due                                     |
-|---------|--------|-----------------------------------------------|------------|-----------------------------------------|
-| code    | tbc_   | the code's own                                | 0          | 0                                       |
-| refresh | tbr_   | the grant secret                              | from 1     | when the upstream token falls due, or 0 |
-| state   | tbs_   | none (the browser's cookie holds the secret)  | 0          | 0                                       |
-| pushed  | tbp_   | none (it is of use only to the client)        | 0          | 0                                       |
-| device  | tbd_   | the device's private X25519 key               | 0          | 0                                       |
+| kind      | prefix | secret                                        | generation | due                                     |
+|-----------|--------|-----------------------------------------------|------------|-----------------------------------------|
+| code      | tbc_   | the code's own                                | 0          | 0                                       |
+| refresh   | tbr_   | the grant secret                              | from 1     | when the upstream token falls due, or 0 |
+| state     | tbs_   | none (the browser's cookie holds the secret)  | 0          | 0                                       |
+| pushed    | tbp_   | none (it is of use only to the client)        | 0          | 0                                       |
+| device    | tbd_   | the device's private X25519 key               | 0          | 0                                       |
+| reconnect | tbn_   | none (it opens nothing: it names the login whose account a new login must be for) | 0 | 0          |
 
 The prefixes let secret scanners find leaked tokens. A handle proves only that the broker made it; whether it still counts
 is for the Grants table to say.
@@ -39,6 +40,7 @@ class Kind(Enum):
     STATE = ("tbs_", 0)
     PUSHED = ("tbp_", 0)
     DEVICE = ("tbd_", SECRET_BYTES)
+    RECONNECT = ("tbn_", 0)
 
 
 @dataclass(frozen=True)

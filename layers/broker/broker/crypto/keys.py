@@ -5,29 +5,42 @@ Document (times are epoch seconds; `retires_at` may be absent = no end is planne
     {"version": 1,
      "handle":  [{"id": 1, "secret": "<base64url, 32 bytes>", "active_from": 0, "retires_at": 0}],
      "sealing": [{"id": 1, "secret": "...", ...}],
-     "signing": [{"kid": "...", "alg": "ES256", "private_pem": "...", "active_from": 0, "retires_at": 0}, {"alg": "RS256", ...}]}
+     "signing": [{"kid": "...", "alg": "ES256", "private_pem": "...", "active_from": 0, "retires_at": 0}, {"alg": "RS256", ...}],
+     "past":    [{"kid": "...", "alg": "ES256", "public_pem": "...", "retires_at": 0}]}
 
 A key is published and accepted from the moment it is in the document until `retires_at`; it is *used* from `active_from`,
-so that every instance and every verifier knows a key before it meets its first token.
+so that every instance and every verifier knows a key before it meets its first token. `past` (may be absent) has the public
+halves of signing keys that have retired: an ID token that expired long ago still says which login is to end.
+
+How a document becomes the next one is the business of rotation.py. `cryptography` is imported where a signing key is used,
+as most functions only check handles.
 """
+
+from __future__ import annotations
 
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, Literal, TypeVar
-
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from broker import clock
 from broker.encoding import b64url, from_b64url
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+    PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+    PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+
+KID_LENGTH = 43
+"""Characters of an RFC 7638 thumbprint with SHA-256."""
+KEYS_AHEAD = 4
+"""How many keys of a kind may be made while an instance remembers a document."""
 Algorithm = Literal["ES256", "RS256"]
 ALGORITHMS: tuple[Algorithm, ...] = ("ES256", "RS256")
-PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 @dataclass(frozen=True)
@@ -53,10 +66,19 @@ class SigningKey:
     @cached_property
     def private_key(self) -> PrivateKey:
         """The key itself, parsed when first used."""
-        key = serialization.load_pem_private_key(self.private_pem.encode(), None)
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+        # An RSA key is not tested for primes here, which costs every cold start 0.1 s: rotation.try_out does so.
+        key = serialization.load_pem_private_key(self.private_pem.encode(), None, unsafe_skip_rsa_key_validation=True)
         if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
             raise TypeError("a signing key must be EC or RSA")
         return key
+
+    @cached_property
+    def public_key(self) -> PublicKey:
+        """The public half."""
+        return self.private_key.public_key()
 
     @cached_property
     def public_jwk(self) -> dict[str, str]:
@@ -64,16 +86,44 @@ class SigningKey:
         return _public_members(self.private_key) | {"kid": self.kid, "alg": self.alg, "use": "sig"}
 
 
+@dataclass(frozen=True)
+class PastKey:
+    """The public half of a signing key that has retired."""
+
+    kid: str
+    alg: Algorithm
+    public_pem: str
+    retires_at: int
+
+    @cached_property
+    def public_key(self) -> PublicKey:
+        """The key itself, parsed when first used."""
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+        key = serialization.load_pem_public_key(self.public_pem.encode())
+        if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
+            raise TypeError("a signing key must be EC or RSA")
+        return key
+
+
 Key = TypeVar("Key", SecretKey, SigningKey)
 
 
 @dataclass(frozen=True)
 class KeyRing:
-    """All keys of one document."""
+    """All keys of one document.
+
+    newer: gives the ring of a newer document if there may be one, None if that was looked up just now and there is none.
+        It is asked when a key is not known; with True for an id that follows those of the known keys, which only a newer
+        document can have: then it raises rather than to say that there is none without having looked.
+    """
 
     handle: tuple[SecretKey, ...]
     sealing: tuple[SecretKey, ...]
     signing: tuple[SigningKey, ...]
+    past: tuple[PastKey, ...] = ()
+    newer: Callable[[bool], KeyRing | None] | None = field(default=None, repr=False, compare=False)
 
     def handle_key(self) -> SecretKey:
         """The key to make new handles with."""
@@ -89,15 +139,36 @@ class KeyRing:
 
     def handle_key_by_id(self, key_id: int) -> SecretKey | None:
         """The handle key of that id while it is accepted."""
+        if (ring := self._newer_for(key_id, self.handle)) is not None:
+            return ring.handle_key_by_id(key_id)
         return next((key for key in self.handle if key.id == key_id and _accepted(key)), None)
 
     def sealing_key_by_id(self, key_id: int) -> SecretKey | None:
         """The sealing key of that id while it is accepted."""
+        if (ring := self._newer_for(key_id, self.sealing)) is not None:
+            return ring.sealing_key_by_id(key_id)
         return next((key for key in self.sealing if key.id == key_id and _accepted(key)), None)
 
     def signing_key_by_kid(self, kid: str) -> SigningKey | None:
         """The signing key of that kid while it is accepted."""
-        return next((key for key in self.signing if key.kid == kid and _accepted(key)), None)
+        known = next((key for key in self.signing if key.kid == kid), None)
+        if known is None and self.newer is not None and len(kid) == KID_LENGTH:
+            ring = self.newer(False)
+            return replace(ring, newer=None).signing_key_by_kid(kid) if ring is not None else None
+        return known if known is not None and _accepted(known) else None
+
+    def retired_key_by_kid(self, kid: str) -> PastKey | SigningKey | None:
+        """A signing key that is or was accepted, for as long as a login may live whose ID token it signed."""
+        past = next((key for key in self.past if key.kid == kid and _accepted(key)), None)
+        return past or next((key for key in self.signing if key.kid == kid), None)
+
+    def _newer_for(self, key_id: int, known: tuple[SecretKey, ...]) -> KeyRing | None:
+        """A newer ring, where the id follows those of the known keys: most ids that somebody made up do not."""
+        last = max((key.id for key in known), default=0)
+        if self.newer is None or not last < key_id <= last + KEYS_AHEAD:
+            return None
+        ring = self.newer(True)
+        return replace(ring, newer=None) if ring is not None else None
 
     def jwks(self) -> dict[str, list[dict[str, str]]]:
         """The JWK Set (RFC 7517 section 5): the public halves of all keys that are used, will be used or are still accepted."""
@@ -112,30 +183,61 @@ def parse(text: str) -> KeyRing:
             handle=tuple(_secret_key(entry) for entry in document["handle"]),
             sealing=tuple(_secret_key(entry) for entry in document["sealing"]),
             signing=tuple(SigningKey(**entry) for entry in document["signing"]),
+            past=tuple(PastKey(**entry) for entry in document.get("past", ())),
         )
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise ValueError("the key document is not in the form this version reads") from None
+
+
+def document_of(ring: KeyRing) -> str:
+    """The document's text, from which `parse` makes the same ring. It goes into Secrets Manager and nowhere else."""
+    document = {
+        "version": 1,
+        "handle": [_entry(key) | {"secret": b64url(key.secret)} for key in ring.handle],
+        "sealing": [_entry(key) | {"secret": b64url(key.secret)} for key in ring.sealing],
+        "signing": [_entry(key) for key in ring.signing],
+    }
+    return json.dumps(document | ({"past": [_entry(key) for key in ring.past]} if ring.past else {}))
 
 
 def new_document(now: int) -> str:
     """A first key document, with one key of each kind, in use at once."""
-    return json.dumps(
-        {
-            "version": 1,
-            "handle": [_new_secret(1, now)],
-            "sealing": [_new_secret(1, now)],
-            "signing": [_new_signing(alg, now) for alg in ALGORITHMS],
-        }
+    signing = tuple(new_signing_key(alg, now) for alg in ALGORITHMS)
+    return document_of(KeyRing((new_secret_key(1, now),), (new_secret_key(1, now),), signing))
+
+
+def new_secret_key(key_id: int, active_from: int) -> SecretKey:
+    """A new handle or sealing key."""
+    return SecretKey(key_id, secrets.token_bytes(32), active_from)
+
+
+def new_signing_key(alg: Algorithm, active_from: int) -> SigningKey:
+    """A new signing key, whose kid is its RFC 7638 thumbprint."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+    key: PrivateKey = (
+        ec.generate_private_key(ec.SECP256R1()) if alg == "ES256" else rsa.generate_private_key(65537, 2048)
     )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return SigningKey(thumbprint(key), alg, pem.decode(), active_from)
 
 
-def _accepted(key: SecretKey | SigningKey) -> bool:
+def thumbprint(key: PrivateKey) -> str:
+    """The RFC 7638 thumbprint of the public half."""
+    members = json.dumps(_public_members(key), sort_keys=True, separators=(",", ":"))
+    return b64url(hashlib.sha256(members.encode()).digest())
+
+
+def _accepted(key: SecretKey | SigningKey | PastKey) -> bool:
     return key.retires_at is None or clock.now() < key.retires_at
 
 
 def _newest(keys: tuple[Key, ...]) -> Key:
+    """The key in use; of two that began at the same second the one that was added later."""
     return max(
-        (key for key in keys if key.active_from <= clock.now() and _accepted(key)), key=lambda key: key.active_from
+        (key for key in reversed(keys) if key.active_from <= clock.now() and _accepted(key)),
+        key=lambda key: key.active_from,
     )
 
 
@@ -143,25 +245,14 @@ def _secret_key(entry: Mapping[str, Any]) -> SecretKey:
     return SecretKey(**(dict(entry) | {"secret": from_b64url(entry["secret"])}))
 
 
-def _new_secret(key_id: int, now: int) -> dict[str, object]:
-    return {"id": key_id, "secret": b64url(secrets.token_bytes(32)), "active_from": now}
-
-
-def _new_signing(alg: Algorithm, now: int) -> dict[str, object]:
-    key: PrivateKey = (
-        ec.generate_private_key(ec.SECP256R1()) if alg == "ES256" else rsa.generate_private_key(65537, 2048)
-    )
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    thumbprint = json.dumps(_public_members(key), sort_keys=True, separators=(",", ":")).encode()
-    return {
-        "kid": b64url(hashlib.sha256(thumbprint).digest()),
-        "alg": alg,
-        "private_pem": pem.decode(),
-        "active_from": now,
-    }
+def _entry(key: SecretKey | SigningKey | PastKey) -> dict[str, Any]:
+    """The members of a key's entry that are set."""
+    return {f.name: getattr(key, f.name) for f in fields(key) if getattr(key, f.name) is not None}
 
 
 def _public_members(key: PrivateKey) -> dict[str, str]:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
     numbers = key.public_key().public_numbers()
     if isinstance(numbers, ec.EllipticCurvePublicNumbers):
         return {

@@ -2,6 +2,8 @@
 
 An access token carries the login's grant secret sealed under a server key, so that userinfo can open the provider's token,
 while a backend that verifies the token (RFC 9068) learns nothing of it. The opaque form is the same content, sealed whole.
+
+PyJWT is imported where a JWT is signed or verified, as some functions only ever see other kinds of tokens.
 """
 
 import hashlib
@@ -10,8 +12,6 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-import jwt
 
 from broker import clock
 from broker.crypto import sealing
@@ -94,18 +94,24 @@ def read_access_token(text: str, ring: KeyRing, issuer: str, *, even_expired: bo
 
 def sign(claims: Mapping[str, Any], ring: KeyRing, alg: Algorithm, typ: str) -> str:
     """A signed JWT of the given `typ`."""
+    import jwt
+
     key = ring.signing_key(alg)
     return jwt.encode(dict(claims), key.private_key, algorithm=alg, headers={"typ": typ, "kid": key.kid})
 
 
-def verify(text: str, ring: KeyRing, typ: str) -> dict[str, Any] | None:
+def verify(text: str, ring: KeyRing, typ: str, *, even_retired: bool = False) -> dict[str, Any] | None:
     """The claims of a JWT that one of our keys signed as this `typ`; times are for the caller to judge.
 
+    even_retired: by a key that has retired, too; only for what says no more than which login is meant.
     The algorithm comes from our key, never from the token's header (RFC 8725 section 3.1).
     """
+    import jwt
+
     try:
         header = jwt.get_unverified_header(text)
-        key = ring.signing_key_by_kid(str(header.get("kid", "")))
+        kid = str(header.get("kid", ""))
+        key = (ring.retired_key_by_kid(kid) if even_retired else None) or ring.signing_key_by_kid(kid)
         if key is None or header.get("typ") != typ or header.get("alg") != key.alg:
             return None
         options: Any = {
@@ -115,7 +121,7 @@ def verify(text: str, ring: KeyRing, typ: str) -> dict[str, Any] | None:
             "verify_nbf": False,
             "verify_sub": False,
         }
-        claims: dict[str, Any] = jwt.decode(text, key.private_key.public_key(), algorithms=[key.alg], options=options)
+        claims: dict[str, Any] = jwt.decode(text, key.public_key, algorithms=[key.alg], options=options)
     except (jwt.PyJWTError, ValueError, RecursionError):
         return None
     return claims
