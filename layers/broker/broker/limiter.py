@@ -6,7 +6,8 @@ ends. A request that was let in is never refused afterwards, so nothing is consu
 limit may be exceeded by the requests that are under way, about one per instance.
 """
 
-from collections.abc import Iterable, Mapping
+import secrets
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -41,9 +42,13 @@ class Count:
 class Limiter:
     """All limits of one function instance."""
 
-    def __init__(self, counters: Counters, limits: Mapping[str, Limit]) -> None:
+    def __init__(
+        self, counters: Counters, limits: Mapping[str, Limit], pick: Callable[[int], int] = secrets.randbelow
+    ) -> None:
+        """pick: a random number below its argument; a request is written down when it is 0."""
         self._counters = counters
         self._limits = limits
+        self._pick = pick
         self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="limiter")
         self._used: dict[tuple[Subject, int], int] = {}
 
@@ -63,7 +68,10 @@ class Limiter:
     def count(self, subjects: tuple[Subject, ...], amount: int = 1) -> Count:
         """Start counting; returns at once."""
         limited = tuple(subject for subject in subjects if subject.name in self._limits)
-        return Count(limited, [self._submit(subject, amount) for subject in limited])
+        weighed = ((subject, self._limits[subject.name].weight) for subject in limited)
+        return Count(
+            limited, [self._submit(subject, amount * weight) for subject, weight in weighed if not self._pick(weight)]
+        )
 
     def _submit(self, subject: Subject, amount: int) -> "Future[None]":
         # In the request's own context, so that what the thread logs belongs to it.
@@ -72,8 +80,12 @@ class Limiter:
     def finish(self, count: Count, *, failed: bool) -> None:
         """Wait (bounded) until the request is counted: a function is frozen once it has answered."""
         if failed:
-            count.futures += self.count(count.subjects, FAILURE_COST - 1).futures
+            count.futures += self._count_failure(count.subjects)
         wait(count.futures, timeout=WAIT_SECONDS)
+
+    def _count_failure(self, subjects: tuple[Subject, ...]) -> "list[Future[None]]":
+        """What a refused request counts more. Always written: guessing is what limits are for."""
+        return [self._submit(subject, FAILURE_COST - 1) for subject in subjects]
 
     def headers(self, subjects: Iterable[Subject]) -> dict[str, str]:
         """The RateLimit fields of the limit that is closest to its end, as far as this instance knows. No I/O."""

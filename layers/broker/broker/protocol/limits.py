@@ -2,7 +2,8 @@
 
 A limit has a name: `<endpoint>.<by>`, and at the token endpoint `token.<grant_type>.<by>`, so that a login is never blocked by
 refreshes. `by` is `client` (one that has proven who it is), or `address` (and a public client's id together with its address,
-as anybody can claim that id: counting it alone would let a stranger use up somebody else's budget).
+as anybody can claim that id: counting it alone would let a stranger use up somebody else's budget). At the proxy the access token
+proves client and `login`.
 """
 
 import ipaddress
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 
 FAILURE_COST = 10
 """A refused request counts like this many: guessing is what limits are for."""
+SAMPLES = 100
+"""Writes after which a limit is reached, at most; smaller limits are counted exactly."""
 MOST_PER_SECOND = 500
 """A counter is one DynamoDB item, which takes 1,000 writes a second; a higher limit could not be counted."""
 
@@ -27,6 +30,12 @@ class Limit:
         """When the window that `now` is in began, in epoch seconds."""
         return now - now % self.window
 
+    @property
+    def weight(self) -> int:
+        """Of so many requests one is written down, at random, and counts for all of them: a write for each would cost more than
+        the exactness of a large limit is worth. A limit that is reached after SAMPLES writes is right to about a tenth."""
+        return max(1, self.quota // SAMPLES)
+
 
 DEFAULTS: Mapping[str, Limit] = {
     "token.authorization_code.client": Limit(6000, 60),
@@ -35,6 +44,8 @@ DEFAULTS: Mapping[str, Limit] = {
     "token.refresh_token.address": Limit(600, 60),
     "token.device_code.client": Limit(6000, 60),
     "token.device_code.address": Limit(300, 60),
+    "token.token_exchange.client": Limit(6000, 60),
+    "token.token_exchange.address": Limit(600, 60),
     "token.other.address": Limit(120, 60),
     "introspect.client": Limit(30000, 60),
     "introspect.address": Limit(6000, 60),
@@ -45,6 +56,8 @@ DEFAULTS: Mapping[str, Limit] = {
     "device_authorization.client": Limit(600, 60),
     "device_authorization.address": Limit(60, 60),
     "register.address": Limit(60, 3600),
+    "proxy.client": Limit(12000, 60),
+    "proxy.login": Limit(600, 60),
 }
 
 _RULE = re.compile(r"([a-z_]+(?:\.[a-z_]+)+)=([0-9]{1,9})/([0-9]{1,5})")

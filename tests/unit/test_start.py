@@ -1,0 +1,54 @@
+"""What a function imports before its first request, in a fresh process: nothing that only some requests need."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
+LATE = ("boto3", "botocore.session", "jwt", "ssl", "http.client", "broker.upstream.http", "broker.upstream.schema")
+"""Made or read by the first request that needs it, or by Lambda's start."""
+
+
+def imported(names: tuple[str, ...], **environment: str) -> set[str]:
+    """The modules there are after importing the app.py of these functions, one after the other."""
+    code = (
+        "import importlib.util, sys\n"
+        f"for path in {[str(FUNCTIONS / name / 'app.py') for name in names]}:\n"
+        "    spec = importlib.util.spec_from_file_location('app', path)\n"
+        "    spec.loader.exec_module(importlib.util.module_from_spec(spec))\n"
+        "print(*sys.modules)"
+    )
+    surroundings = {"PATH": os.environ["PATH"], "AWS_DEFAULT_REGION": "us-east-1"} | environment
+    found = subprocess.run([sys.executable, "-c", code], env=surroundings, capture_output=True, text=True, check=True)
+    return set(found.stdout.split())
+
+
+@pytest.mark.parametrize("late", [LATE])
+def test_importing_a_function_reads_neither_the_aws_client_nor_jwts_nor_sockets(late: tuple[str, ...]) -> None:
+    names = tuple(
+        sorted(
+            folder.parent.name
+            for folder in FUNCTIONS.glob("*/app.py")
+            if folder.parent.name not in ("sandbox", "rotate")
+        )
+    )
+    assert len(names) > 10
+    assert imported(names).isdisjoint(late), imported(names) & set(late)
+
+
+def test_a_function_that_only_checks_handles_needs_no_cryptography() -> None:
+    """Metadata and registration are what strangers ask for most."""
+    found = imported(("metadata", "register"))
+    assert "broker.runtime" in found
+    assert not {name for name in found if name.partition(".")[0] == "cryptography"}
+
+
+def test_lambda_makes_at_the_start_what_requests_need() -> None:
+    """Lambda says so by AWS_LAMBDA_INITIALIZATION_TYPE; no service is called, for there is none here."""
+    found = imported(("userinfo",), AWS_LAMBDA_INITIALIZATION_TYPE="on-demand")
+    assert {"botocore.client", "jwt", "broker.upstream.dialect", "broker.upstream.http"} <= found
