@@ -11,6 +11,7 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from broker.settings import LIMITS, Settings
 from broker.upstream import serve
 from broker_local import aws
 from broker_local.api_gateway import match_route
@@ -29,6 +30,7 @@ ROUTES = {
     "ANY /token",
     "ANY /refresh",
     "ANY /userinfo",
+    "ANY /proxy/{provider}/{path+}",
     "ANY /revoke",
     "ANY /introspect",
     "ANY /logout",
@@ -139,11 +141,15 @@ def test_environment_of_a_function() -> None:
         "BROKER_ISSUER": "",
         "BROKER_REGISTRY_TABLE": "example-RegistryTable",
         "BROKER_GRANTS_TABLE": "example-GrantsTable",
-        "BROKER_KEYS_SECRET": "example/keys",
+        "BROKER_KEYS_SECRET": "example-KeysSecret",
         "BROKER_PROVIDER_SECRET_PREFIX": "example/provider/",
+        "BROKER_RESCUE_QUEUE": "https://sqs.us-east-1.amazonaws.com/123456789012/example-RescueQueue",
+        "BROKER_EVENT_BUS": "default",
         "BROKER_RATE_LIMITS": "",
+        "BROKER_DPOP_NONCE": "required",
+        **{f"BROKER_{name.upper()}": str(getattr(Settings(), name)) for name in LIMITS},
         "BROKER_LOCAL": "",
-        "POWERTOOLS_SERVICE_NAME": "token-broker",
+        "POWERTOOLS_SERVICE_NAME": "example",
         "POWERTOOLS_LOG_LEVEL": "INFO",
     }
     sandbox = function_of(deployed(**SANDBOX, Issuer="https://login.example.com"), "SandboxFunction").environment
@@ -162,9 +168,9 @@ def test_local_environment() -> None:
 
 
 def statements() -> list[tuple[str, dict[str, Any]]]:
-    """Every policy statement with the function that has it."""
+    """Every policy statement with the function that has it; of one under a condition the one that the condition lets in."""
     return [
-        (name, statement)
+        (name, statement["Fn::If"][1] if "Fn::If" in statement else statement)
         for name, function in resources("AWS::Serverless::Function").items()
         for policy in function["Properties"]["Policies"]
         for statement in policy["Statement"]
@@ -177,15 +183,46 @@ def test_least_privilege() -> None:
     for name, statement in statements():
         actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
         assert statement["Effect"] == "Allow"
-        assert all(re.fullmatch(r"(dynamodb|secretsmanager):[A-Za-z]+", action) for action in actions), name
+        service = r"(dynamodb|events|kms|secretsmanager|sqs)"
+        assert all(re.fullmatch(service + ":[A-Za-z]+", action) for action in actions), name
         assert actions == sorted(actions)
         resource = statement["Resource"]
         if statement["Sid"] == "ReadProviderSecrets":
             assert resource["Fn::Sub"].endswith(":secret:${AWS::StackName}/provider/*")
             assert resource["Fn::Sub"].count("*") == 1
+        elif statement["Sid"] == "PublishEvents":
+            assert resource["Fn::Sub"].endswith(":event-bus/${EventBusName}")
+            assert "*" not in resource["Fn::Sub"]
         else:
             assert "*" not in json.dumps(resource), name
             assert set(resource) <= {"Ref", "Fn::GetAtt"}
+
+
+def test_a_key_of_the_operators_own() -> None:
+    """With one, who reads tables, secrets and queue may use it; without one, nobody has a right on any key."""
+    key = "arn:aws:kms:us-east-1:123456789012:key/1234"
+    plain, own = deployed(**SANDBOX), deployed(**SANDBOX, KmsKeyArn=key)
+    assert not [one for function in plain.functions() for one in function.permissions if one.action.startswith("kms:")]
+    users = {
+        one.action: {f.name for f in own.functions() for held in f.permissions if held.action == one.action}
+        for function in own.functions()
+        for one in function.permissions
+        if one.action.startswith("kms:")
+    }
+    everything = set(resources("AWS::Serverless::Function")) - {"SandboxFunction"}
+    senders = {name for name, statement in statements() if statement["Sid"] in {"RescueQueue", "RotateKeys"}}
+    assert users == {"kms:Decrypt": everything, "kms:GenerateDataKey": senders}
+    for table in ("GrantsTable", "RegistryTable"):
+        assert own.properties(table)["SSESpecification"] == {
+            "SSEEnabled": True,
+            "SSEType": "KMS",
+            "KMSMasterKeyId": key,
+        }
+        assert "SSESpecification" not in plain.properties(table)
+    groups = [name for name in own.logical_ids("AWS::Logs::LogGroup") if name != "SandboxLogGroup"]
+    assert {own.properties(name)["KmsKeyId"] for name in ("KeysSecret", *groups)} == {key}
+    assert own.properties("RescueQueue")["KmsMasterKeyId"] == key
+    assert "SqsManagedSseEnabled" not in own.properties("RescueQueue")
 
 
 def test_the_registry_is_read_only_and_the_sandbox_apart() -> None:
@@ -208,8 +245,39 @@ def test_who_has_no_provider_secrets() -> None:
         "MetadataFunction",
         "ParFunction",
         "RegisterFunction",
+        "RotateFunction",
         "SandboxFunction",
     }
+
+
+def test_one_function_writes_the_keys_and_secrets_manager_alone_calls_it() -> None:
+    """Nobody else may put a key in, and a rotation that another secret or account asks for is refused."""
+    writers = {name for name, statement in statements() if "PutSecretValue" in json.dumps(statement)}
+    assert writers == {"RotateFunction"}
+    rotate = function_of(deployed(), "RotateFunction")
+    assert rotate.routes == ()
+    assert {permission.resource for permission in rotate.permissions} == {
+        function_of(deployed(), "TokenFunction").environment["BROKER_KEYS_SECRET"]
+    }
+    (permission,) = resources("AWS::Lambda::Permission").values()
+    assert permission["Properties"] == {
+        "Action": "lambda:InvokeFunction",
+        "FunctionName": {"Fn::GetAtt": ["RotateFunction", "Arn"]},
+        "Principal": "secretsmanager.amazonaws.com",
+        "SourceAccount": {"Ref": "AWS::AccountId"},
+        "SourceArn": {"Ref": "KeysSecret"},
+    }
+
+
+def test_the_rotation_begins_with_its_schedule() -> None:
+    """A rotation at the deployment would find a secret without a value; and 0 days switch it off."""
+    (schedule,) = resources("AWS::SecretsManager::RotationSchedule").values()
+    assert schedule["Properties"]["RotateImmediatelyOnUpdate"] is False
+    assert schedule["Properties"]["RotationRules"] == {"AutomaticallyAfterDays": {"Ref": "KeyRotationDays"}}
+    assert schedule["DependsOn"] == "RotatePermission"
+    assert schedule["Condition"] == "HasKeyRotation"
+    assert deployed()._condition("HasKeyRotation")
+    assert not deployed(KeyRotationDays="0")._condition("HasKeyRotation")
 
 
 def test_tables() -> None:
@@ -235,6 +303,34 @@ def test_tables() -> None:
     assert {table.definition["BillingMode"] for table in (registry, grants, sandbox)} == {"PAY_PER_REQUEST"}
 
 
+def test_the_rescue_queue() -> None:
+    """Encrypted, kept as long as SQS can, and back in sight soon when a function dies over a message."""
+    (queue,) = [queue for queue in deployed().queues() if queue.name == "example-RescueQueue"]
+    assert queue.attributes == {
+        "MessageRetentionPeriod": str(14 * 86400),
+        "VisibilityTimeout": "5",
+        "SqsManagedSseEnabled": "true",
+    }
+
+
+def test_who_may_use_the_rescue_queue() -> None:
+    """The functions that renew a provider's token, and nobody else."""
+    users = {name for name, statement in statements() if "sqs:" in json.dumps(statement)}
+    assert users - {"ProxyFunction"} == {"TokenFunction", "RefreshFunction", "UserinfoFunction"}
+
+
+def test_who_may_publish_events() -> None:
+    """The functions that can find a link dead or see it replaced, on the one bus; nobody where there is no bus."""
+    publishers = {name for name, statement in statements() if statement["Sid"] == "PublishEvents"}
+    assert publishers - {"ProxyFunction"} == {"TokenFunction", "RefreshFunction", "UserinfoFunction"}
+    own_bus, none = deployed(EventBusName="links"), deployed(EventBusName="")
+    put = Permission("events:PutEvents", "event-bus/links")
+    assert allowed(function_of(own_bus, "TokenFunction").permissions, put)
+    assert function_of(own_bus, "TokenFunction").environment["BROKER_EVENT_BUS"] == "links"
+    assert not any(one.action == put.action for function in none.functions() for one in function.permissions)
+    assert function_of(none, "TokenFunction").environment["BROKER_EVENT_BUS"] == ""
+
+
 def test_the_keys_secret_has_no_value_in_the_template() -> None:
     """A value in the template would be readable by everyone who may read the stack."""
     (secret,) = resources("AWS::SecretsManager::Secret").values()
@@ -251,6 +347,7 @@ def test_outputs_that_the_operators_command_reads() -> None:
         "GrantsTable",
         "KeysSecret",
         "ProviderSecretPrefix",
+        "Dashboard",
     }
     assert document()["Outputs"]["Issuer"]["Value"]["Fn::If"][:2] == ["HasIssuer", {"Ref": "Issuer"}]
 
@@ -261,6 +358,9 @@ def test_every_function_has_a_sample_event() -> None:
     assert {path.stem for path in (PROJECT / "events").glob("*.json")} == {function.folder for function in functions}
     for function in functions:
         event = json.loads((PROJECT / "events" / f"{function.folder}.json").read_text("utf-8"))
+        if not function.routes:
+            assert set(event) == {"Step", "SecretId", "ClientRequestToken"}  # what Secrets Manager sends
+            continue
         match = match_route(function.routes, event["requestContext"]["http"]["method"], event["rawPath"])
         assert match is not None
         assert event["routeKey"] == match.route.key
@@ -337,6 +437,14 @@ def test_what_a_call_needs() -> None:
     assert list(required("secretsmanager", "GetSecretValue", {"SecretId": "s"})) == [
         Permission("secretsmanager:GetSecretValue", "s")
     ]
+    entries = [{"EventBusName": "default"}, {"EventBusName": "other"}]
+    assert list(required("events", "PutEvents", {"Entries": entries})) == [
+        Permission("events:PutEvents", "event-bus/default"),
+        Permission("events:PutEvents", "event-bus/other"),
+    ]
+    assert list(required("sqs", "SendMessage", {"QueueUrl": "https://sqs.r.amazonaws.com/1/q"})) == [
+        Permission("sqs:SendMessage", "q")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -348,7 +456,13 @@ def test_what_a_call_needs() -> None:
         ("TokenFunction", "dynamodb:PutItem", "example-RegistryTable", False),
         ("TokenFunction", "secretsmanager:GetSecretValue", "example/provider/redbooth", True),
         ("TokenFunction", "secretsmanager:GetSecretValue", "another/provider/redbooth", False),
-        ("MetadataFunction", "secretsmanager:GetSecretValue", "example/keys", True),
+        ("TokenFunction", "events:PutEvents", "event-bus/default", True),
+        ("TokenFunction", "events:PutEvents", "event-bus/another", False),
+        ("CallbackFunction", "events:PutEvents", "event-bus/default", False),
+        ("TokenFunction", "sqs:ReceiveMessage", "example-RescueQueue", True),
+        ("TokenFunction", "sqs:PurgeQueue", "example-RescueQueue", False),
+        ("CallbackFunction", "sqs:ReceiveMessage", "example-RescueQueue", False),
+        ("MetadataFunction", "secretsmanager:GetSecretValue", "example-KeysSecret", True),
         ("MetadataFunction", "secretsmanager:GetSecretValue", "example/provider/redbooth", False),
         ("SandboxFunction", "dynamodb:GetItem", "example-GrantsTable", False),
     ],

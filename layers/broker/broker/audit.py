@@ -1,6 +1,7 @@
 """Audit events and the log: what happened to a login, without anything that could be used or that names a person.
 
-Every event has a registered name and registered fields; docs/audit-events.md lists them for the operator.
+Every event has a registered name and registered fields; docs/audit-events.md lists them for the operator. Some events are
+metrics too (broker.metrics).
 """
 
 import json
@@ -10,6 +11,8 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
+
+from broker import clock, metrics
 
 EVENTS: dict[str, frozenset[str]] = {
     "login.started": frozenset({"grant_id", "client_id", "provider"}),
@@ -47,17 +50,34 @@ EVENTS: dict[str, frozenset[str]] = {
     "refresh.retried": frozenset({"grant_id", "client_id", "generation"}),
     "refresh.refused": frozenset({"grant_id", "client_id", "reason"}),
     "refresh.reused": frozenset({"grant_id", "client_id", "generation"}),
-    "grant.ended": frozenset({"grant_id", "client_id", "reason", "upstream_revoked"}),
+    "grant.ended": frozenset({"grant_id", "client_id", "reason", "detail", "upstream_revoked"}),
+    "link.reconnect_required": frozenset({"grant_id", "client_id", "provider", "reason"}),
+    "link.recovered": frozenset({"grant_id", "client_id", "provider", "recovered_by"}),
+    "link.other_account": frozenset({"grant_id", "client_id", "provider", "reconnects"}),
+    "link.scope_narrowed": frozenset({"grant_id", "client_id", "provider", "missing", "count"}),
+    "event.failed": frozenset({"grant_id", "kind", "detail"}),
     "logout.refused": frozenset({"client_id", "reason"}),
     "backchannel.told": frozenset({"grant_id", "client_id"}),
     "backchannel.failed": frozenset({"grant_id", "client_id", "kind", "status"}),
     "introspection.refused": frozenset({"client_id", "reason"}),
+    "upstream.called": frozenset({"provider", "phase", "status", "kind", "milliseconds"}),
     "upstream.refreshed": frozenset({"grant_id", "provider", "version"}),
+    "upstream.rescued": frozenset({"grant_id", "provider", "version", "detail"}),
+    "upstream.recovered": frozenset({"grant_id", "provider", "version"}),
+    "upstream.lost": frozenset({"grant_id", "provider", "version", "detail"}),
     "upstream.failed": frozenset({"grant_id", "provider", "phase", "kind", "row", "status", "detail"}),
     "upstream.misconfigured": frozenset({"grant_id", "provider", "phase", "kind", "row", "status", "detail"}),
+    "upstream.secret_fallback": frozenset({"provider", "slot"}),
     "userinfo.refused": frozenset({"grant_id", "client_id", "reason"}),
+    "upstream.token_given": frozenset({"grant_id", "client_id", "provider"}),
+    "proxy.called": frozenset({"grant_id", "client_id", "provider", "method", "status"}),
+    "proxy.refused": frozenset({"grant_id", "client_id", "provider", "reason"}),
+    "instance.started": frozenset({"init_type"}),
     "request.limited": frozenset({"limit"}),
     "limit.uncounted": frozenset({"limit", "detail"}),
+    "keys.read": frozenset({"age_days"}),
+    "keys.rotated": frozenset({"step", "added", "removed"}),
+    "keys.rotation_failed": frozenset({"step", "detail"}),
     "store.unavailable": frozenset({"detail"}),
     "request.failed": frozenset({"error_type"}),
 }
@@ -112,6 +132,5 @@ def event(name: str, **values: object) -> None:
     allowed = EVENTS.get(name)
     if allowed is None or not allowed.issuperset(values):
         raise ValueError(f"audit event {name} with fields {sorted(values)} is not registered")
-    logger.info(
-        name, extra={"audit": name} | {field: value for field, value in values.items() if value not in (None, "")}
-    )
+    fields = {field: value for field, value in values.items() if value not in (None, "")}
+    logger.info(name, extra={"audit": name} | fields | metrics.members(name, fields, clock.now_ms()))

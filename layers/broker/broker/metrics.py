@@ -1,0 +1,129 @@
+"""Metrics: which audit events count as what, in the embedded metric format (EMF) that CloudWatch takes out of log lines.
+
+A metric is a member of the line that the audit event is anyway, so that there is one fact, written once: no second line, no
+call to CloudWatch, nothing to flush when a function stops. Powertools has a class for metrics; importing it costs a cold start
+as much as all of this package's protocol rules, and it writes lines of its own, which is why it is not used.
+
+Must never have a dimension that somebody outside can invent values for: CloudWatch charges for each combination that occurs.
+So there is the service (the stack), and besides it at most the provider, where it is one of the registry, or an error of ours.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from broker.protocol import errors
+
+NAMESPACE = "TokenBroker"
+SERVICE = "service"
+"""The dimension that all have: the stack's name. It is a member of every log line (POWERTOOLS_SERVICE_NAME)."""
+
+ERROR_CODES = frozenset(kind.code for kind in vars(errors).values() if isinstance(kind, errors.ErrorKind))
+
+_PLAIN = ((SERVICE,),)
+_BY_PROVIDER = ((SERVICE,), (SERVICE, "provider"))
+_BY_ERROR = ((SERVICE,), (SERVICE, "error"))
+
+
+Fields = Mapping[str, object]
+
+
+def _one(_fields: Fields) -> object:
+    return 1
+
+
+def _milliseconds(fields: Fields) -> object:
+    return fields["milliseconds"]
+
+
+def _age_in_days(fields: Fields) -> object:
+    return fields["age_days"]
+
+
+def _percent_unserved(fields: Fields) -> object:
+    """100 for a call that a provider did not serve: no whole answer, too many requests, or a fault of its own; else 0. So the
+    average is the share of such calls, and an alarm needs one metric where a quotient would need two.
+    """
+    status = fields.get("status")
+    return 0 if isinstance(status, int) and status < 500 and status != 429 and fields.get("kind") == "answered" else 100
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What an event adds to one metric.
+
+    Attributes:
+        dimensions: the sets of names by which it is kept; a set counts only where the event has all of its fields.
+        value: of the event's fields; by default the event counts as one.
+    """
+
+    name: str
+    unit: Literal["Count", "Milliseconds", "Percent", "None"] = "Count"
+    dimensions: tuple[tuple[str, ...], ...] = _PLAIN
+    value: Callable[[Fields], object] = _one
+
+
+METRICS: Mapping[str, tuple[Metric, ...]] = {
+    "login.started": (Metric("LoginsStarted"),),
+    "login.refused": (Metric("Refusals", dimensions=_BY_ERROR),),
+    "login.denied": (Metric("LoginsDenied"),),
+    "login.failed": (Metric("LoginsFailed"),),
+    "code.issued": (Metric("CodesIssued"),),
+    "code.redeemed": (Metric("CodesRedeemed"),),
+    "code.replayed": (Metric("CodesReplayed"),),
+    "device.redeemed": (Metric("DevicesConnected"),),
+    "device.replayed": (Metric("CodesReplayed"),),
+    "token.refused": (Metric("Refusals", dimensions=_BY_ERROR),),
+    "registration.refused": (Metric("Refusals", dimensions=_BY_ERROR),),
+    "replay.refused": (Metric("ProofsReplayed"),),
+    "refresh.rotated": (Metric("Refreshes"),),
+    "refresh.retried": (Metric("RefreshesRetried"),),
+    "refresh.reused": (Metric("RefreshTokensReused"),),
+    "grant.ended": (Metric("LoginsEnded"),),
+    "link.reconnect_required": (Metric("LinksLost"),),
+    "link.recovered": (Metric("LinksRecovered"),),
+    "event.failed": (Metric("EventsFailed"),),
+    "backchannel.failed": (Metric("BackchannelFailures"),),
+    "upstream.called": (
+        Metric("UpstreamTime", "Milliseconds", _BY_PROVIDER, _milliseconds),
+        Metric("UpstreamUnserved", "Percent", value=_percent_unserved),
+    ),
+    "upstream.refreshed": (Metric("UpstreamRefreshes"),),
+    "upstream.rescued": (Metric("UpstreamTokensRescued"),),
+    "upstream.lost": (Metric("UpstreamTokensLost"),),
+    "upstream.failed": (Metric("UpstreamFailures", dimensions=_BY_PROVIDER),),
+    "upstream.misconfigured": (Metric("UpstreamMisconfigured"),),
+    "upstream.secret_fallback": (Metric("ProviderSecretFallbacks"),),
+    "upstream.token_given": (Metric("TokensGiven"),),
+    "proxy.called": (Metric("ProxyCalls"),),
+    "request.limited": (Metric("RequestsLimited"),),
+    "limit.uncounted": (Metric("LimitsUncounted"),),
+    "store.unavailable": (Metric("StoreUnavailable"),),
+    "request.failed": (Metric("RequestsFailed"),),
+    "keys.read": (Metric("KeyAge", "None", value=_age_in_days),),
+    "keys.rotation_failed": (Metric("KeyRotationsFailed"),),
+    "instance.started": (Metric("ColdStarts"),),
+}
+"""Audit event -> the metrics that it is part of. An event that is not here is only written."""
+
+
+def members(event: str, fields: Fields, now_ms: int) -> dict[str, object]:
+    """What makes the line of an audit event a metric too; nothing for an event that is none.
+
+    `fields` are those of the line, `now_ms` is epoch milliseconds. The line must have a member `service` besides.
+    """
+    metrics = METRICS.get(event, ())
+    if not metrics:
+        return {}
+    known = {SERVICE, *(name for name, value in fields.items() if name != "error" or value in ERROR_CODES)}
+    directives = [_directive(metric, known) for metric in metrics]
+    values = {metric.name: metric.value(fields) for metric in metrics}
+    return {"_aws": {"Timestamp": now_ms, "CloudWatchMetrics": directives}, **values}
+
+
+def _directive(metric: Metric, known: set[str]) -> dict[str, object]:
+    return {
+        "Namespace": NAMESPACE,
+        "Dimensions": [list(names) for names in metric.dimensions if known.issuperset(names)],
+        "Metrics": [{"Name": metric.name, "Unit": metric.unit}],
+    }

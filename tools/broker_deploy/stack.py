@@ -1,0 +1,87 @@
+"""What AWS says of the account and the stack. Reads, but for the table of logins, which it deletes when it is told to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+
+_CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
+
+SIGN_IN = (
+    "No AWS credentials were found. Sign in first, for example with `aws sso login`, or set AWS_PROFILE, or "
+    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+)
+
+
+class AwsProblem(Exception):
+    """AWS cannot be asked, or says no. The text is a sentence for the operator."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """Whose account the credentials are for, and the Region that they are set up with ("" for none)."""
+
+    number: str
+    region: str
+
+
+class Aws:
+    """The AWS account of the operator's own credentials."""
+
+    def __init__(self, region: str | None = None) -> None:
+        self._session = botocore.session.get_session()
+        self._region = region or self._session.get_config_variable("region") or ""
+
+    def account(self) -> Account:
+        """Who asks. Errors: AwsProblem without usable credentials."""
+        try:
+            # A Region is needed to ask at all; which one does not matter.
+            identity = self._client("sts", self._region or "us-east-1").get_caller_identity()
+        except (NoCredentialsError, PartialCredentialsError):
+            raise AwsProblem(SIGN_IN) from None
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "unknown")
+            raise AwsProblem(f"AWS does not take your credentials ({code}). Sign in again.") from None
+        except BotoCoreError as error:
+            raise AwsProblem(f"AWS cannot be reached: {type(error).__name__}.") from None
+        return Account(str(identity["Account"]), self._region)
+
+    def outputs(self, stack: str) -> Mapping[str, str] | None:
+        """The stack's outputs by name, None if there is no such stack. Errors: AwsProblem."""
+        try:
+            (found,) = self._client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+        except ClientError as error:
+            if "does not exist" in str(error):
+                return None
+            raise AwsProblem(f"The stack cannot be read: {_reason(error)}.") from None
+        return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+
+    def has_keys(self, secret: str) -> bool:
+        """Whether the keys' secret has a value. Errors: AwsProblem."""
+        try:
+            description = self._client("secretsmanager").describe_secret(SecretId=secret)
+        except ClientError as error:
+            raise AwsProblem(f"The keys' secret cannot be looked up: {_reason(error)}.") from None
+        return bool(description.get("VersionIdsToStages"))
+
+    def delete_table(self, table: str) -> None:
+        """Delete a table, protected or not. Errors: AwsProblem."""
+        dynamodb = self._client("dynamodb")
+        try:
+            if dynamodb.describe_table(TableName=table)["Table"].get("DeletionProtectionEnabled"):
+                dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
+                dynamodb.get_waiter("table_exists").wait(TableName=table)
+            dynamodb.delete_table(TableName=table)
+        except ClientError as error:
+            raise AwsProblem(f"The table {table} cannot be deleted: {_reason(error)}.") from None
+
+    def _client(self, service: str, region: str | None = None) -> Any:
+        return self._session.create_client(service, region_name=region or self._region, config=_CONFIG)
+
+
+def _reason(error: ClientError) -> str:
+    details = error.response.get("Error", {})
+    return f"{details.get('Code', 'unknown')}, {details.get('Message', '')}".rstrip(". ")
