@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import settings
 from moto.dynamodb.models import dynamodb_backends
 
+from broker.crypto import keys, rotation
 from broker_local.server import LocalBroker
+from broker_testing.key_rotation import spare_signing_keys, tried_out
 from broker_testing.stores import ministack_program, moved_to, running_ministack
 
 # No example is timed, as machines differ; CI tries the same examples each time, a developer's machine looks for new ones.
@@ -47,7 +50,7 @@ def base(local_broker: LocalBroker) -> Iterator[str]:
 
     runtime().forget()
     yield local_broker.url
-    clock.offset = 0
+    clock.offset = clock.skew = 0
     sandbox_clock.offset = 0
 
 
@@ -70,3 +73,19 @@ def each_store(request: pytest.FixtureRequest, local_broker: LocalBroker) -> Ite
         return
     with moved_to(local_broker, request.getfixturevalue("ministack")):
         yield store
+
+
+@pytest.fixture
+def quick_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """New signing keys are genuine, but made once for all tests: making and trying out an RSA key takes long."""
+    spare = {alg: iter(made) for alg, made in spare_signing_keys().items()}
+
+    def new_signing_key(alg: keys.Algorithm, active_from: int) -> keys.SigningKey:
+        return replace(next(spare[alg]), active_from=active_from)
+
+    def try_signature(key: keys.SigningKey) -> None:
+        tried_out(replace(key, active_from=0, retires_at=None))
+
+    monkeypatch.setattr(keys, "new_signing_key", new_signing_key)
+    monkeypatch.setattr(rotation, "new_signing_key", new_signing_key)
+    monkeypatch.setattr(rotation, "_try_signature", try_signature)

@@ -3,4 +3,4 @@
 from broker.endpoints import consent
 from broker.endpoints.entry import lambda_handler
 
-handler = lambda_handler(consent.respond)
+handler = lambda_handler(consent.respond, providers=True)

@@ -3,4 +3,4 @@
 from broker.endpoints import device
 from broker.endpoints.entry import lambda_handler
 
-handler = lambda_handler(device.respond)
+handler = lambda_handler(device.respond, providers=True)

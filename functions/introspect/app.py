@@ -3,4 +3,4 @@
 from broker.endpoints import introspect
 from broker.endpoints.entry import lambda_handler
 
-handler = lambda_handler(introspect.respond)
+handler = lambda_handler(introspect.respond, tokens=True)

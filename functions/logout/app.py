@@ -3,4 +3,4 @@
 from broker.endpoints import logout
 from broker.endpoints.entry import lambda_handler
 
-handler = lambda_handler(logout.respond)
+handler = lambda_handler(logout.respond, tokens=True)

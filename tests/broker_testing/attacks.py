@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import base64
 import secrets
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+import jwt
 import requests
 
 from broker.runtime import runtime
@@ -30,7 +32,9 @@ from broker_testing.journey import (
     revoke,
     userinfo,
 )
+from broker_testing.proxy import ALLOWED, EXCHANGING, REACHING, call, exchange, provider_with
 from broker_testing.registration import OPEN, ask_to_register, metadata, policy_is
+from broker_testing.sandbox import end_at_provider, order_fault, start_counting
 from broker_testing.signing import DPoPKey
 from broker_testing.trouble import pass_time
 
@@ -581,6 +585,45 @@ def login_returned_by_another_issuer(base: str) -> None:
         breach_if("code" in login.read_answer(response), "the answer of another issuer is taken")
 
 
+def _reconnect(client: TestClient, tokens: dict[str, Any]) -> str:
+    """What a client is given to reconnect a login whose provider has just ended it."""
+    end_at_provider(client.base, "openid", "grant", "johndoe")
+    pass_time(3600)
+    answer = refresh(client, tokens["refresh_token"])
+    return parse_qs(urlsplit(str(answer.json()["reconnect_url"])).query)["reconnect"][0]
+
+
+@attack
+def reconnect_with_another_account(base: str) -> None:
+    """The attacker lets the victim reconnect, and puts his own account in the place of the victim's (RFC 9700 section 4.7)."""
+    client = _client(base)
+    reconnect = _reconnect(client, Login(client).tokens())
+    login = Login(client)
+    answer = login.run(username="zoe", reconnect=reconnect)
+    breach_if("code" in answer, "another account takes the place of the one that was linked")
+
+
+@attack
+def reconnect_of_another_clients_login(base: str) -> None:
+    """A client makes a login of its own pass for the recovery of another client's."""
+    client, stranger = _client(base), _client(base)
+    login = Login(stranger)
+    started = login.start(reconnect=_reconnect(client, Login(client).tokens()))
+    breach_if(_goes_on(login, started), "a client reconnects a login that is not its own")
+
+
+@attack
+def reconnect_made_up(base: str) -> None:
+    """A login's id is in its ID tokens, so whoever sees one could name the login if the handle were no more than that."""
+    client = _client(base)
+    tokens = Login(client).tokens()
+    sid = jwt.decode(tokens["id_token"], options={"verify_signature": False})["sid"]
+    raw = struct.pack(">BH16sII", 1, 1, base64.urlsafe_b64decode(sid + "=="), 0, 0) + bytes(16)
+    login = Login(client)
+    started = login.start(reconnect="tbn_" + base64.urlsafe_b64encode(raw).rstrip(b"=").decode())
+    breach_if(_goes_on(login, started), "a reconnect that nobody issued counts")
+
+
 @attack
 def provider_contradicts_itself(base: str) -> None:
     """Two codes in one answer: the sign of one put there by somebody else."""
@@ -648,6 +691,130 @@ def _redeemed_from(client: TestClient, origin: str) -> requests.Response:
         "code_verifier": login.verifier,
     }
     return post_form(f"{client.base}/token", form | client.credentials(), headers={"origin": origin})
+
+
+# -- the provider's token and its API ------------------------------------------------------------------------------
+
+
+def _of_redbooth(base: str, **attributes: Any) -> tuple[TestClient, str]:
+    """A client and an access token of it, of a login at the provider that has an API."""
+    client = register(base, **{"providers": ("redbooth",)} | attributes)
+    return client, Login(client, "redbooth").tokens()["access_token"]
+
+
+def _is_the_providers(response: requests.Response) -> bool:
+    """Whether the provider was called, and its answer passed on."""
+    return "received-status" in response.headers.get("proxy-status", "")
+
+
+@attack
+def providers_token_for_any_client(base: str) -> None:
+    """A client that the operator did not choose asks for the provider's token (RFC 8693 section 5)."""
+    client, token = _of_redbooth(base, **EXCHANGING | {"token_exchange": ("infolobby",)})
+    breach_if(exchange(client, token).status_code == 200, "whoever asks gets the provider's token")
+
+
+@attack
+def providers_token_for_a_token_of_another_client(base: str) -> None:
+    """A client that may have the provider's tokens has them for logins that were never its own."""
+    _, token = _of_redbooth(base)
+    client, _ = _of_redbooth(base, **EXCHANGING)
+    breach_if(exchange(client, token).status_code == 200, "another client's token is as good")
+
+
+@attack
+def providers_token_for_a_stolen_bound_token(base: str) -> None:
+    """A bound token, found without its key, is exchanged for one that needs no key (RFC 9449 section 11.4)."""
+    client, key = register(base, **EXCHANGING), DPoPKey()
+    key.learn_nonce(base)
+    login = Login(client)
+    login.run()
+    form = {
+        "grant_type": "authorization_code",
+        "code": login.answer["code"],
+        "redirect_uri": client.redirect_uri,
+        "code_verifier": login.verifier,
+    }
+    token = key.post(f"{base}/token", form | client.credentials()).json()["access_token"]
+    breach_if(exchange(client, token).status_code == 200, "the key is not asked for")
+
+
+@attack
+def api_called_by_any_client(base: str) -> None:
+    """A client that may not use the proxy uses it."""
+    client, token = _of_redbooth(base, proxy=())
+    with provider_with(api_allow=list(ALLOWED)):
+        breach_if(_is_the_providers(call(client, token, "echo")), "whoever has a token calls the API")
+
+
+@attack
+def api_called_beyond_what_is_allowed(base: str) -> None:
+    """Other methods and paths than those that the operator lists."""
+    client, token = _of_redbooth(base, **REACHING)
+    with provider_with(api_allow=["GET /echo"]):
+        for method, path in (("DELETE", "echo"), ("GET", "me"), ("GET", "echo/")):
+            breach_if(_is_the_providers(call(client, token, path, method)), f"{method} {path} goes through")
+
+
+@attack
+def api_called_around_the_list(base: str) -> None:
+    """Paths that the broker reads in one way and the provider in another (path traversal)."""
+    client, token = _of_redbooth(base, **REACHING)
+    with provider_with(api_allow=["GET /echo/**"]):
+        for path in ("echo/../me", "echo/%2e%2e/me", "echo/..%2fme", "echo/%252e%252e/me", "echo/..;/me", "echo//me"):
+            breach_if(_is_the_providers(call(client, token, path)), f"{path} goes through")
+
+
+@attack
+def api_told_another_method_or_sender(base: str) -> None:
+    """Headers that a provider believes: another method, another path, another sender, another person's cookie."""
+    client, token = _of_redbooth(base, **REACHING)
+    sent = {"cookie": "session=1", "x-http-method-override": "DELETE", "x-original-url": "/", "x-forwarded-host": EVIL}
+    with provider_with(api_allow=list(ALLOWED)):
+        seen = call(client, token, "echo", "POST", headers=sent).json()["headers"]
+    breach_if(bool(set(sent.items()) & set(seen.items())), "the provider gets what the client made up")
+
+
+@attack
+def brokers_token_told_to_the_provider(base: str) -> None:
+    """A client that writes its token into the URL, as some libraries do, shows it to the provider."""
+    client, token = _of_redbooth(base, **REACHING)
+    start_counting(base, "redbooth")
+    with provider_with(api_allow=list(ALLOWED)):
+        call(client, token, f"echo?access_token={token}")
+    (seen,) = requests.get(f"{base}/sandbox/_calls?provider=redbooth", timeout=TIMEOUT).json()["calls"]
+    breach_if("access_token" in seen["parameters"], "the provider gets a token of the broker's")
+
+
+@attack
+def provider_acts_on_the_brokers_origin(base: str) -> None:
+    """Cookies, wiped storage, pages with scripts: what an API sends, a browser takes as the broker's (session fixation)."""
+    client, token = _of_redbooth(base, **REACHING)
+    with provider_with(api_allow=list(ALLOWED)):
+        answers = [call(client, token, path) for path in ("echo", "files/2/download")]
+    for answer in answers:
+        planted = {"set-cookie", "clear-site-data", "refresh"} & {name.lower() for name in answer.headers}
+        breach_if(bool(planted), f"the answer has {planted}")
+        sandboxed = "sandbox" in answer.headers.get("content-security-policy", "")
+        breach_if(not sandboxed, "a page of the provider's is one of the broker's origin")
+
+
+@attack
+def provider_redirects_to_the_attacker(base: str) -> None:
+    """A client that follows takes its token along, to wherever the provider says."""
+    client, token = _of_redbooth(base, **REACHING)
+    with provider_with(api_allow=list(ALLOWED)):
+        order_fault(base, "redbooth", "api", "redirect", f"https://{EVIL}/")
+        answer = call(client, token, "echo")
+    breach_if(EVIL in _location(answer), "the redirect goes to the attacker")
+
+
+@attack
+def provider_repeats_its_token(base: str) -> None:
+    """An API that quotes what it was sent: the client sees the token that it must not see."""
+    client, token = _of_redbooth(base, **REACHING)
+    with provider_with(api_allow=list(ALLOWED)):
+        breach_if(_is_the_providers(call(client, token, "indiscreet")), "the provider's token comes back")
 
 
 # -- what browsers and pages are told ------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from broker.protocol import device
+from broker.protocol import device, token_exchange
 from broker.protocol.clients import Client, ClientSecret, hash_secret
 from broker_testing.journey import CALLBACK, TestClient, register
 
@@ -33,6 +33,12 @@ RESOURCE = "https://api.example/v1"
 AFTER_LOGOUT = "https://app.example/bye"
 _CONFIDENTIAL: Mapping[str, Any] = {"secret": True}
 _DEVICE: Mapping[str, Any] = {"grant_types": (device.GRANT_TYPE, "refresh_token"), "redirect_uris": ()}
+
+_EXCHANGING: Mapping[str, Any] = {
+    "providers": ("redbooth",),
+    "token_exchange": ("redbooth",),
+    "grant_types": ("authorization_code", "refresh_token", token_exchange.GRANT_TYPE),
+}
 
 KINDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -77,6 +83,21 @@ KINDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "phpapi": {"providers": ("phpapi",)},
         "redbooth": {"providers": ("redbooth",)},
         "iternio": {"providers": ("iternio",)},
+        "exchanging": _EXCHANGING,
+        "exchanging_other_provider": {**_EXCHANGING, "token_exchange": ("infolobby",)},
+        "exchanging_without_grant_type": {**_EXCHANGING, "grant_types": ("authorization_code", "refresh_token")},
+        "exchanging_nothing": {**_EXCHANGING, "token_exchange": ()},
+        "exchanging_long_lived": {**_EXCHANGING, "access_token_lifetime": 86400},
+        "exchanging_with_resources": {**_EXCHANGING, "resources": (RESOURCE,)},
+        "exchanging_backend": {
+            **_CONFIDENTIAL,
+            "grant_types": (token_exchange.GRANT_TYPE,),
+            "redirect_uris": (),
+            "served_resources": (RESOURCE,),
+            "token_exchange": ("redbooth",),
+        },
+        "calling": {"providers": ("redbooth",), "proxy": ("redbooth",)},
+        "calling_two": {"providers": ("redbooth", "infolobby"), "proxy": ("redbooth", "infolobby")},
     }
 )
 """Kind -> what it is registered with, beside one redirect URI (CALLBACK), its origin, and the provider `openid`."""

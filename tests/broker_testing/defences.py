@@ -23,16 +23,19 @@ from broker.crypto.handles import Handle, Kind
 from broker.crypto.keys import KeyRing
 from broker.crypto.tokens import AccessToken
 from broker.encoding import b64url, from_b64url
-from broker.endpoints import authorize, callback, cookies, cors, logout, redirect_answer, userinfo
+from broker.endpoints import authorize, bearer, callback, cookies, cors, logout, redirect_answer, userinfo
 from broker.endpoints import consent as consent_endpoint
 from broker.endpoints.drop_in import authorize as drop_in
 from broker.gateway import Request, Response
-from broker.grants import authorization_code, consent, ending, refresh_token
+from broker.grants import authorization_code, consent, ending, reconnect_request, refresh_token, token_exchange
+from broker.grants.issuing import Issuer
 from broker.protocol.clients import Client
 from broker.protocol.parameters import Parameters
 from broker.runtime import Runtime, runtime
 from broker.store import grants as grants_store
-from broker.store.grants import Grants
+from broker.store.grants import Grant, Grants
+from broker.upstream import api
+from broker.upstream.api import ApiCall
 from broker.upstream.authorization import CallbackAnswer, read_callback
 from broker.upstream.schema import Provider
 from broker.upstream.serve import ServedDialect
@@ -208,9 +211,9 @@ def _cookies_are_not_compared(module: Any, function: str) -> TakeOut:
         remembered: dict[str, str] = {}
         set_login, original = cookies.set_login, getattr(module, function)
 
-        def setting(request: Request, name: str, value: str, lifetime: int) -> str:
+        def setting(request: Request, name: str, value: str, lifetime: int, *, by_form: bool = False) -> str:
             remembered[name] = value
-            return set_login(request, name, value, lifetime)
+            return set_login(request, name, value, lifetime, by_form=by_form)
 
         def careless(request: Request, *arguments: Any) -> Any:
             return original(replace(request, cookies={**request.cookies, **remembered}), *arguments)
@@ -271,7 +274,7 @@ def _refresh_tokens_are_access_tokens(patch: pytest.MonkeyPatch) -> None:
 
 def _id_tokens_are_access_tokens(patch: pytest.MonkeyPatch) -> None:
     """Any JWT of ours counts; one without a grant secret is looked up by its session."""
-    read, profile = tokens.read_access_token, userinfo.session_of
+    read = tokens.read_access_token
 
     def lenient(text: str, ring: KeyRing, issuer: str, **arguments: Any) -> AccessToken | None:
         claims = tokens.verify(text, ring, "JWT")
@@ -282,12 +285,15 @@ def _id_tokens_are_access_tokens(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(tokens, "read_access_token", lenient)
     patch.setattr("broker.grants.alive.stands_behind_access", lambda *_: True)
     patch.setattr(userinfo, "_claims", lambda *_: {})
-    assert userinfo.session_of is profile
 
 
 def _token_from_the_query(patch: pytest.MonkeyPatch) -> None:
-    original = userinfo.token_text
-    patch.setattr(userinfo, "token_text", lambda request: request.query().get("access_token") or original(request))
+    original = bearer.token_text
+
+    def lenient(request: Request, *, in_form: bool) -> str:
+        return request.query().get("access_token") or original(request, in_form=in_form)
+
+    patch.setattr(bearer, "token_text", lenient)
 
 
 def _form_from_the_query(patch: pytest.MonkeyPatch) -> None:
@@ -353,6 +359,60 @@ def _the_scope_is_not_compared(patch: pytest.MonkeyPatch) -> None:
 
 def _clients_are_believed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("broker.protocol.client_authentication.verify", lambda _, client: client)
+
+
+def _reconnects_are_anybodys(patch: pytest.MonkeyPatch) -> None:
+    original = reconnect_request.asked_for
+
+    def asked_for(broker: Runtime, client: Client, parameters: Parameters) -> Grant | None:
+        handle = handles.read(Kind.RECONNECT, parameters.get("reconnect") or "", broker.keys.ring())
+        old = broker.grants.read_grant(handle.grant_id) if handle is not None else None
+        return original(broker, replace(client, client_id=old.client_id) if old is not None else client, parameters)
+
+    patch.setattr(reconnect_request, "asked_for", asked_for)
+
+
+def _reconnects_are_not_authenticated(patch: pytest.MonkeyPatch) -> None:
+    read = handles.read
+
+    def lenient(kind: Kind, text: str, ring: KeyRing) -> Handle | None:
+        if kind is not Kind.RECONNECT:
+            return read(kind, text, ring)
+        _, key_id, grant_id, *_ = handles._HEAD.unpack(from_b64url(text.removeprefix("tbn_"))[: handles._HEAD.size])
+        return Handle(kind, b64url(grant_id), key_id=key_id)
+
+    patch.setattr(handles, "read", lenient)
+
+
+def _exchange_is_for_everybody(patch: pytest.MonkeyPatch) -> None:
+    original = token_exchange.exchange
+
+    def exchange(broker: Runtime, issuer: Any, client: Client, asked: Any) -> Any:
+        return original(broker, issuer, replace(client, token_exchange=("redbooth",)), asked)
+
+    patch.setattr(token_exchange, "exchange", exchange)
+
+
+def _any_subject_token(issuer: Issuer, _: Client, text: str) -> AccessToken | None:
+    return tokens.read_access_token(text, issuer.ring, issuer.url)
+
+
+def _proxy_is_for_everybody(_: Client, __: AccessToken, request: Request) -> str:
+    return request.path_parameters["provider"]
+
+
+def _any_path(request: Request) -> ApiCall:
+    """The path as the gateway decoded it, cut at its slashes."""
+    segments = tuple(request.path.split("/")[3:])
+    return ApiCall(request.method, segments, request.raw_query, request.headers, request.body)
+
+
+def _everything_goes_on(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(api, "FORWARDED", api.FORWARDED | {"cookie", "x-http-method-override", "x-original-url"})
+
+
+def _everything_comes_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(api, "_RETURNED", api._RETURNED | {"set-cookie", "clear-site-data", "refresh"})
 
 
 DEFENCES: tuple[Defence, ...] = (
@@ -428,7 +488,7 @@ DEFENCES: tuple[Defence, ...] = (
     Defence(
         "bound_token_without_its_key",
         "the proof of the key",
-        lambda patch: patch.setattr(userinfo, "check_key", _nothing),
+        lambda patch: patch.setattr(bearer, "check_key", _nothing),
     ),
     Defence(
         "client_without_consent",
@@ -469,6 +529,52 @@ DEFENCES: tuple[Defence, ...] = (
         "access_token_tried_out_by_a_stranger",
         "the token's audience",
         _replaced("broker.endpoints.introspect._may_know", lambda *_: True),
+    ),
+    Defence(
+        "reconnect_with_another_account",
+        "the comparison of the accounts",
+        _replaced("broker.grants.reconnect_request.require_same_account", _nothing),
+    ),
+    Defence("reconnect_of_another_clients_login", "the login's client", _reconnects_are_anybodys),
+    Defence("reconnect_made_up", "the tag of the handle", _reconnects_are_not_authenticated),
+    Defence("providers_token_for_any_client", "the client's own list", _exchange_is_for_everybody),
+    *(
+        Defence(attack, mistake, _replaced("broker.grants.token_exchange._subject_token", _any_subject_token))
+        for attack, mistake in (
+            ("providers_token_for_a_token_of_another_client", "the subject token's client"),
+            ("providers_token_for_a_stolen_bound_token", "the proof of the key"),
+        )
+    ),
+    Defence(
+        "api_called_by_any_client",
+        "the client's own list",
+        _replaced("broker.endpoints.proxy._provider_for", _proxy_is_for_everybody),
+    ),
+    Defence(
+        "api_called_beyond_what_is_allowed",
+        "the provider's list",
+        _replaced("broker.endpoints.proxy.is_allowed", lambda *_: True),
+    ),
+    Defence("api_called_around_the_list", "the rules for paths", _replaced("broker.endpoints.proxy._call", _any_path)),
+    Defence("api_told_another_method_or_sender", "the headers that stay here", _everything_goes_on),
+    Defence(
+        "brokers_token_told_to_the_provider",
+        "the parameter that is taken out",
+        _replaced("broker.upstream.api._query", lambda _, query: query),
+    ),
+    Defence("provider_acts_on_the_brokers_origin", "the headers that do not come back", _everything_comes_back),
+    Defence(
+        "provider_acts_on_the_brokers_origin", "the answer's sandbox", _replaced("broker.endpoints.proxy._HARMLESS", {})
+    ),
+    Defence(
+        "provider_redirects_to_the_attacker",
+        "the end of a redirect that leads elsewhere",
+        _replaced("broker.upstream.api._mapped", lambda *arguments: arguments[-1]),
+    ),
+    Defence(
+        "provider_repeats_its_token",
+        "the search for the token",
+        _replaced("broker.upstream.api._quotes", lambda *_: False),
     ),
     Defence("provider_contradicts_itself", "the refusal of repeated parameters", _the_last_of_two_counts),
     Defence("callback_used_again", "the state that is used up", _code_callback_again),

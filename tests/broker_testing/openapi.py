@@ -17,6 +17,7 @@ from broker_local.template import Route
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 TELLING = ("location", "set-cookie")
 """Headers that no answer has unless it is described with them."""
+ANY_TYPE = "*/*"
 BY_THE_GATEWAY = (400, 404, 413, 414, 431)
 """What the gateway answers by itself, with a message and nothing else."""
 ANSWERED_WITH_A_PAGE = ("/callback/{provider}", "/consent")
@@ -59,7 +60,8 @@ def difference(method: str, target: str, response: HttpResponse) -> str | None:
     described_as = "get" if method == "HEAD" and "get" in methods else method.lower()
     if described_as not in methods or (response.status == 405 and method == "HEAD"):
         return _of_another_method(path, response.status, headers)
-    answer = methods[described_as]["responses"].get(str(response.status))
+    responses = methods[described_as]["responses"]
+    answer = responses.get(str(response.status), responses.get("default"))
     if answer is None:
         return f"{method} {path} is answered with {response.status}"
     problem = _of_content(resolved(answer), headers, response.body)
@@ -81,6 +83,8 @@ def _of_content(answer: dict[str, Any], headers: Mapping[str, str], body: bytes)
         return None
     media_type = headers.get("content-type", "").partition(";")[0]
     content = answer.get("content", {})
+    if ANY_TYPE in content:
+        return None
     if media_type not in content:
         return f"it is {media_type or 'without a type'}"
     if media_type != "application/json":

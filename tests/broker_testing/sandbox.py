@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import requests
 
 TIMEOUT = 30
@@ -32,6 +34,20 @@ def counted(base: str, provider: str) -> dict[str, int]:
     assert response.status_code == 200, response.text
     counts: dict[str, int] = response.json()["counts"]
     return counts
+
+
+def register_key(base: str, provider: str, jwk: Mapping[str, object] | None) -> None:
+    """Register the broker's public key at a provider (private_key_jwt); None takes it back."""
+    order = {"provider": provider, "jwk": dict(jwk) if jwk else None}
+    response = requests.post(f"{base}/sandbox/_key", json=order, timeout=TIMEOUT)
+    assert response.status_code == 200, response.text
+
+
+def change_secrets(base: str, provider: str, *secrets: str) -> None:
+    """Let these be the client secrets that a provider takes from now on; none: the usual one again."""
+    order = {"provider": provider, "secrets": list(secrets)}
+    response = requests.post(f"{base}/sandbox/_secret", json=order, timeout=TIMEOUT)
+    assert response.status_code == 200, response.text
 
 
 def end_at_provider(base: str, provider: str, what: str, username: str | None = None) -> int:

@@ -47,6 +47,59 @@ def test_add_a_confidential_client_keeps_only_the_hash_of_its_secret(operator: O
             assert stored.secrets[0].sha256 not in shown.out
 
 
+def test_a_client_that_is_given_a_providers_token(operator: Operator) -> None:
+    """The grant type comes and goes with the providers, unless the operator names the grant types."""
+    operator.add_provider("github")
+    exchange = "urn:ietf:params:oauth:grant-type:token-exchange"
+    added = operator.add_client("--provider", "github", "--token-exchange", "github")
+    assert (added["token_exchange"], added["grant_types"][-1]) == (["github"], exchange)
+    shown = operator("client", "show", added["client_id"]).out
+    assert re.search(r"is given tokens of +github\n", shown)
+    emptied = operator.json("client", "update", added["client_id"], "--token-exchange", "")
+    assert (emptied["token_exchange"], emptied["grant_types"]) == ([], ["authorization_code", "refresh_token"])
+    backend = operator.json(
+        *("client", "add", "--name", "Backend", "--confidential", "--serves", "https://api.example"),
+        *("--grant-type", "token-exchange", "--token-exchange", "github"),
+    )
+    assert (backend["grant_types"], backend["redirect_uris"]) == ([exchange], [])
+    stored = operator.registry.client(backend["client_id"])
+    assert stored is not None
+    assert stored.token_exchange == ("github",)
+
+
+def test_a_client_that_calls_an_api(operator: Operator) -> None:
+    operator.add_provider("github")
+    added = operator.add_client("--provider", "github", "--proxy", "github")
+    assert added["proxy"] == ["github"]
+    assert re.search(r"calls the API of +github\n", operator("client", "show", added["client_id"]).out)
+    assert operator.json("client", "update", added["client_id"], "--proxy", "")["proxy"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "rule"),
+    [
+        (("--token-exchange", "gitlab"), "--token-exchange: gitlab is not registered; registered are discord, github"),
+        (("--proxy", "gitlab"), "--proxy: gitlab is not registered"),
+        (
+            ("--provider", "github", "--proxy", "discord"),
+            "--proxy: discord is not one of the client's providers; add --provider",
+        ),
+        (
+            ("--grant-type", "authorization_code", "--token-exchange", "github"),
+            "--token-exchange: the client also needs --grant-type token-exchange",
+        ),
+        (
+            ("--token-exchange", "github", "--grant-type", "refresh_token", "--grant-type", "token-exchange"),
+            "--grant-type:",
+        ),
+    ],
+)
+def test_what_no_client_can_have_of_a_provider(operator: Operator, words: tuple[str, ...], rule: str) -> None:
+    for name in ("github", "discord"):
+        operator.add_provider(name)
+    assert operator(*ADD, *words).refusal().startswith(rule)
+
+
 def test_add_takes_every_option(operator: Operator) -> None:
     operator.add_provider("github")
     added = operator.json(
@@ -58,7 +111,8 @@ def test_add_takes_every_option(operator: Operator) -> None:
         "--require-redirect-uri", "--no-pkce", "--grant-type", "authorization_code", "--resource", "https://api.example",
         "--serves", "https://api.example", "--post-logout-redirect-uri", "https://app.example/bye",
         "--backchannel-logout-uri", "https://app.example/ended",
-        "--access-token-alg", "RS256", "--third-party", "--require-par",
+        "--access-token-alg", "RS256", "--third-party", "--require-par", "--grant-type", "token-exchange",
+        "--token-exchange", "github", "--proxy", "github",
     )  # fmt: skip
     secret = added.pop("client_secret")
     created = added.pop("created_at")
@@ -73,7 +127,7 @@ def test_add_takes_every_option(operator: Operator) -> None:
         "origins": ["https://x.example"],
         "providers": ["github"],
         "scope": ["openid", "repo", "email"],
-        "grant_types": ["authorization_code"],
+        "grant_types": ["authorization_code", "urn:ietf:params:oauth:grant-type:token-exchange"],
         "resources": ["https://api.example"],
         "served_resources": ["https://api.example"],
         "post_logout_redirect_uris": ["https://app.example/bye"],
@@ -90,6 +144,8 @@ def test_add_takes_every_option(operator: Operator) -> None:
         "dpop_bound": False,
         "dialect": None,
         "token_by_get": False,
+        "token_exchange": ["github"],
+        "proxy": ["github"],
         "access_token_lifetime": 300,
         "idle_lifetime": 3600,
         "absolute_lifetime": 86400,

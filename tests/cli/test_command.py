@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import pytest
 from botocore.config import Config
 
-from broker.crypto.keys import parse
 from broker.store.aws import StoreUnavailable
 from broker_cli import connection, main
 from broker_cli.failures import ServiceFailure, aws_failures
@@ -22,7 +21,7 @@ from .conftest import Operator
 COMMANDS = {
     "client": "add disable drop-secret enable list remove rotate-secret show update",
     "grant": "list revoke show",
-    "keys": "init show",
+    "keys": "init list rotate",
     "registration": "set show token",
     "provider": "add catalogue disable enable list remove set-secret show update",
 }
@@ -52,7 +51,7 @@ def test_options_stand_anywhere(operator: Operator) -> None:
 def test_every_command_has_help(operator: Operator) -> None:
     top = operator.raw("--help")
     assert top.status == 0
-    assert len(top.out.splitlines()) <= 26  # a screen
+    assert len(top.out.splitlines()) <= 30  # a screen
     assert "broker --local client add --name" in top.out
     assert operator.raw().out == top.out
     for group, commands in COMMANDS.items():
@@ -73,15 +72,16 @@ def test_every_command_has_help(operator: Operator) -> None:
         ("client list --frob", "No such option '--frob'; see 'broker client list --help'."),
         (
             "keys",
-            "A command is missing: broker keys has init, show; see 'broker keys --help'.",
+            "A command is missing: broker keys has init, list, rotate; see 'broker keys --help'.",
         ),
         (
             "keys frob",
-            "There is no command 'frob': broker keys has init, show; see 'broker keys --help'.",
+            "There is no command 'frob': broker keys has init, list, rotate; see 'broker keys --help'.",
         ),
         (
             "frob",
-            "There is no command 'frob': broker has brand, client, grant, keys, provider, registration; see 'broker --help'.",
+            "There is no command 'frob': broker has brand, client, doctor, export, grant, import, keys, provider, registration;"
+            " see 'broker --help'.",
         ),
         ("client show", "Missing argument 'ID'; see 'broker client show --help'."),
         (
@@ -122,41 +122,6 @@ def test_local_needs_no_aws_configuration(
     monkeypatch.setenv("AWS_PROFILE", "nowhere")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     assert operator.json("client", "list") == []
-
-
-def test_keys_are_made_once_and_shown_without_secrets(operator: Operator) -> None:
-    assert operator("keys", "show").refusal() == "There are no keys yet; make them with `broker keys init`."
-    shown = operator.json("keys", "init")
-    secret_id = operator.environment["BROKER_KEYS_SECRET"]
-    text = operator.aws("secretsmanager").get_secret_value(SecretId=secret_id)["SecretString"]
-    ring = parse(text)
-    assert [(key["use"], key["alg"], key["state"]) for key in shown] == [
-        ("handle", "HMAC-SHA-256", "in use"),
-        ("sealing", "AES-256-GCM", "in use"),
-        ("signing", "ES256", "in use"),
-        ("signing", "RS256", "in use"),
-    ]
-    assert [key["id"] for key in shown] == ["1", "1", *(key.kid for key in ring.signing)]
-    assert shown == operator.json("keys", "show")
-    sentence = "There are keys already, and they stay as they are; `broker keys show` lists them."
-    assert operator("keys", "init").refusal() == sentence
-    assert operator.aws("secretsmanager").get_secret_value(SecretId=secret_id)["SecretString"] == text
-    operator("keys", "show")
-    document = json.loads(text)
-    for planted in (*(key["secret"] for key in document["handle"] + document["sealing"]), "PRIVATE KEY"):
-        assert planted not in operator.seen
-    for key in document["signing"]:
-        assert key["private_pem"].splitlines()[1] not in operator.seen
-
-
-def test_a_broken_key_document_is_neither_shown_nor_replaced(operator: Operator) -> None:
-    secret_id = operator.environment["BROKER_KEYS_SECRET"]
-    operator.aws("secretsmanager").put_secret_value(SecretId=secret_id, SecretString='{"planted": 1}')
-    shown = operator("keys", "show")
-    assert (shown.status, shown.out) == (1, "")
-    assert shown.err == "broker: The key document is not in the form that this version reads.\n"
-    assert operator("keys", "init").status == 2
-    assert operator.aws("secretsmanager").get_secret_value(SecretId=secret_id)["SecretString"] == '{"planted": 1}'
 
 
 def test_no_secret_in_any_output_or_table(operator: Operator) -> None:

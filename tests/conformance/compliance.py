@@ -44,6 +44,7 @@ _GROUPS = {
     "BFF": "Tokens in browsers",
     "GEN": "Across endpoints",
     "PAGE": "Pages that people see",
+    "LINK": "Links to providers",
 }
 
 

@@ -98,7 +98,9 @@ def get_exactly(url: str, headers: Mapping[str, str] | None = None) -> requests.
     with requests.Session() as session:
         prepared = session.prepare_request(requests.Request("GET", url.partition("?")[0], headers=dict(headers or {})))
         prepared.url = url
-        return session.send(prepared, allow_redirects=False, timeout=30)
+        # Proxies and authorities of the environment, which only `requests.get` adds by itself.
+        around = session.merge_environment_settings(url, {}, None, None, None)
+        return session.send(prepared, allow_redirects=False, timeout=30, **around)
 
 
 def _directives(response: requests.Response) -> dict[str, str]:

@@ -388,6 +388,7 @@ def test_the_callback_counts_in_the_persons_browser_alone(clients: Clients) -> N
     assert_tokens(device.poll())
 
 
+@pytest.mark.local_only
 @pytest.mark.spec("CB-49", "TOK-90", "RFC 9700 4.7")
 def test_the_callback_counts_once(clients: Clients) -> None:
     device, person = Device(clients.device).begin(), Person(clients.base)

@@ -28,7 +28,10 @@ def assert_error(response: requests.Response, status: int, code: str) -> None:
     assert response.headers["cache-control"] == "no-store"
     document = response.json()
     assert document["error"] == code, document
-    assert set(document) <= {"error", "error_description", "error_uri"}
+    members = {"error", "error_description", "error_uri"}
+    if code in ("invalid_grant", "invalid_token"):  # what only the person can give back (docs/links.md)
+        members.add("reconnect_url")
+    assert set(document) <= members
     assert _ERROR_TEXT.fullmatch(document.get("error_description", "")), document
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import jwt
 import pytest
 import requests
 
@@ -19,6 +20,7 @@ from broker.encoding import b64url, from_b64url
 from broker.runtime import runtime
 from broker.store.aws import client
 from broker_testing.journey import Login, TestClient, post_form, refresh, register, revoke, userinfo
+from broker_testing.proxy import EXCHANGING, REACHING, call, exchange
 from sandbox_provider import clock as sandbox_clock
 
 GRANTS, REGISTRY = "Grants", "Registry"
@@ -127,6 +129,26 @@ def test_userinfo_with_a_due_token_costs_the_lease_more(base: str, traffic: Traf
     assert (profile.status_code, sent) == (200, ["Query Grants"])
 
 
+def test_the_providers_token_and_its_api_cost_one_round_trip_each(base: str, traffic: Traffic) -> None:
+    """And none for what is refused without a look at the login."""
+    may = {name: value for name, value in {**EXCHANGING, **REACHING}.items() if name != "providers"}
+    registered = warm_client(base, "redbooth", **may)
+    token = str(Login(registered, "redbooth").tokens()["access_token"])
+    given, sent = traffic.of(lambda: exchange(registered, token))
+    assert (given.status_code, sent) == (200, ["Query Grants"])
+    called, sent = traffic.of(lambda: call(registered, token, "me"))
+    assert (called.status_code, sent) == (200, ["Query Grants"])
+    for refused in (
+        partial(exchange, registered, token[:-2]),
+        partial(exchange, registered, token, audience=None),
+        partial(call, registered, token, "me", provider="infolobby"),
+        partial(call, registered, token[:-2], "me"),
+        partial(call, registered, token, "..;/me"),
+    ):
+        answer, sent = traffic.of(refused)
+        assert (answer.status_code >= 400, sent) == (True, NOTHING)
+
+
 def test_a_cold_function_reads_client_provider_and_secrets_once(base: str, traffic: Traffic) -> None:
     """The first request of an instance pays the reads that the next ones are spared."""
     login = Login(warm_client(base, "infolobby"), "infolobby")
@@ -207,12 +229,21 @@ def test_a_tampered_refresh_token_costs_nothing(base: str, traffic: Traffic) -> 
 
 
 @pytest.mark.parametrize("form", ["jwt", "opaque"])
-def test_a_tampered_access_token_costs_nothing(base: str, traffic: Traffic, form: str) -> None:
-    """Neither form reaches the table with a changed byte, an end that has passed, or another kind's text."""
+def test_a_tampered_access_token_costs_nothing(
+    base: str, traffic: Traffic, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither form reaches the table with a changed byte, an end that has passed, or another kind's text. The first of many
+    key ids that nobody knows lets the keys be read anew, as one could have been made just now (docs/keys.md)."""
+    started = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: int(started + clock.offset))
     login = Login(warm_client(base, "infolobby", access_token_format=form))
     token = login.tokens()["access_token"]
     forgeries = flipped_parts(token) if form == "jwt" else list(flipped(token))[::5]
     malformed = [text for text in MALFORMED if text.isascii()]
+    if form == "jwt":
+        signature = token.rpartition(".")[2]
+        unknown = f"{jwt.encode({}, 'k' * 32, 'HS256', {'kid': 'k' * 43}).rpartition('.')[0]}.{signature}"
+        assert traffic.of(partial(userinfo, base, unknown))[1] == ["GetSecretValue secrets"]
     for forged in (*forgeries, *malformed):
         assert_refused_for_nothing(traffic, partial(userinfo, base, forged), 401, "invalid_token")
     assert userinfo(base, token).status_code == 200

@@ -46,6 +46,7 @@ NAMES = (
     ),
     *("grant_type", "code", "code_verifier", "refresh_token", "device_code", "user_code", "token", "token_type_hint"),
     *("access_token", "client_assertion", "client_assertion_type", "id_token_hint", "post_logout_redirect_uri"),
+    *("subject_token", "subject_token_type", "requested_token_type", "actor_token", "audience"),
     *("login", "decision", "error", "error_description", "iss", "txn", "auth_code"),
     *("__proto__", "constructor", "scope[a]", "scope[]", "client_id[$ne]", "", "\0", "a.b", "é", "\ud7ff", "x" * 300),
 )
@@ -91,6 +92,7 @@ WORDS = (
         "9" * 30,
     ),
     *(DEVICE_GRANT, "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+    *("urn:ietf:params:oauth:grant-type:token-exchange", "urn:ietf:params:oauth:token-type:access_token"),
     *(
         "urn:ietf:params:oauth:request_uri:tbp_x",
         "tbc_",

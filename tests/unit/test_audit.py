@@ -44,7 +44,7 @@ def test_a_named_secret_is_taken_out(text: str) -> None:
     assert SECRET not in redact(text)
 
 
-@pytest.mark.parametrize("prefix", ["tbc_", "tbr_", "tba_", "tbs_", "tbp_"])
+@pytest.mark.parametrize("prefix", ["tbc_", "tbr_", "tba_", "tbs_", "tbp_", "tbn_"])
 def test_handles_are_taken_out_wherever_they_stand(prefix: str) -> None:
     handle = prefix + secrets.token_urlsafe(75)
     assert redact(f"x{handle} and {handle}.").count(handle[4:]) == 0

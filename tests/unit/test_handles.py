@@ -26,6 +26,7 @@ EXAMPLES = [
     Handle(Kind.CODE, GRANT_ID, secret=SECRET, key_id=7),
     REFRESH,
     Handle(Kind.STATE, GRANT_ID, key_id=7),
+    Handle(Kind.RECONNECT, GRANT_ID, key_id=7),
 ]
 
 

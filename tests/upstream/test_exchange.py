@@ -7,15 +7,14 @@ import pytest
 
 from broker.upstream.dialect import (
     Profile,
-    can_refresh,
     exchange_code,
     fetch_profile,
-    refresh_due_at,
     refresh_tokens,
     revoke_tokens,
 )
 from broker.upstream.failures import FailureKind, UpstreamFailure
 from broker.upstream.http import Sender, UpstreamRequest
+from broker.upstream.renewal import can_refresh, refresh_due_at
 from broker.upstream.schema import Provider
 from broker.upstream.tokens import UpstreamTokens
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from io import BytesIO
@@ -23,6 +24,9 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.client import BaseClient
 from botocore.compat import HTTPHeaders
 from botocore.exceptions import ClientError, ReadTimeoutError
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.dynamodb.models import dynamodb_backends
+from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.test import Client
 
@@ -33,12 +37,13 @@ from broker.store.aws import client as aws_client
 from broker.upstream import http
 from broker.upstream.http import TransportError, TransportKind
 from broker_local.api_gateway import HttpResponse
+from broker_local.template import REGION
 
 Result = TypeVar("Result")
 
 EPOCH = 1_800_000_000
 """Where time begins."""
-VISIBILITY = 10
+VISIBILITY = 5
 """Seconds that a message of the rescue queue is kept from others once it was received (template.yaml)."""
 READS = frozenset({"Query", "GetItem", "ReceiveMessage", "wait"})
 SEAT = 60
@@ -209,6 +214,33 @@ class _DirectSession:
         path = urlsplit(request.url).path
         answer = self._moto.open(path, method=request.method, headers=headers, data=request.body)
         return AWSResponse(request.url, answer.status_code, HTTPHeaders.from_pairs(answer.headers), _Raw(answer.data))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A login as it lies in the table, as far as a model needs it. Times are epoch seconds."""
+
+    stage: str
+    generation: int
+    rotated_at: int
+    expires_at: int
+    end_reason: str
+
+
+def stored(grant_id: str) -> Stored | None:
+    """The login as moto has it in memory, without a call: models look after every step."""
+    table = dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].tables[runtime().settings.grants_table]
+    item = table.get_item(DynamoType({"S": grant_id}), DynamoType({"S": "grant"}))
+    if item is None:
+        return None
+    values = {name: attribute.value for name, attribute in item.attrs.items()}
+    return Stored(
+        stage=values["stage"],
+        generation=int(values.get("generation", 0)),
+        rotated_at=int(values.get("rotated_at", 0)),
+        expires_at=int(values["expires_at"]),
+        end_reason=values.get("end_reason", ""),
+    )
 
 
 class _Raw(BytesIO):

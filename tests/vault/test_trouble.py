@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -69,7 +69,7 @@ class Held:
 
 
 def until_all_are_served(
-    actions: list[Callable[[], requests.Response]], wait: Callable[[float], None] = pass_time
+    actions: Sequence[Callable[[], requests.Response]], wait: Callable[[float], None] = pass_time
 ) -> list[requests.Response]:
     """Clients that are told to come back do; their answers in the end."""
     served: list[requests.Response] = []
@@ -183,7 +183,7 @@ def test_a_store_that_throttles_loses_nothing(base: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(vault, "sleep", lambda _seconds: None)
     monkeypatch.setattr(rescue, "WAIT_SECONDS", 0)
     held = Held(base)
-    for _ in range(6):
+    for _ in range(4):
         pass_time(LIFETIME + AFTER_LEASE)
         start_counting(base, PROVIDER)
         with throttled(share) as refused:

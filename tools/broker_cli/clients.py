@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from broker import clock
+from broker.protocol import token_exchange
 from broker.protocol.capabilities import ID_TOKEN_ALGORITHMS
 from broker.protocol.client_authentication import METHODS
 from broker.protocol.clients import SECRET_METHODS, Client, ClientSecret, hash_secret
@@ -51,6 +52,8 @@ _OPTIONS = {
     "served_resources": "--serves",
     "post_logout_redirect_uris": "--post-logout-redirect-uri",
     "backchannel_logout_uri": "--backchannel-logout-uri",
+    "token_exchange": "--token-exchange",
+    "proxy": "--proxy",
     "jwks": "--jwks-file",
     "jwks_uri": "--jwks-uri",
     **{
@@ -64,7 +67,7 @@ _OPTIONS = {
 _LISTS = frozenset(
     {
         *("redirect_uris", "origins", "providers", "scope", "grant_types", "resources", "auth_methods"),
-        *("served_resources", "post_logout_redirect_uris"),
+        *("served_resources", "post_logout_redirect_uris", "token_exchange", "proxy"),
     }
 )
 
@@ -219,6 +222,19 @@ def _client_options(command: Decorated) -> Decorated:
             metavar="URL",
             help="Where its server is told that a login has ended; empty for nowhere.",
         ),
+        click.option(
+            "--token-exchange",
+            "token_exchange",
+            multiple=True,
+            metavar="NAME",
+            help="A provider whose access token it may be given (RFC 8693); repeatable. Adds the grant type.",
+        ),
+        click.option(
+            "--proxy",
+            multiple=True,
+            metavar="NAME",
+            help="A provider whose API it may call through the broker, as far as the provider's api.allow goes; repeatable.",
+        ),
     ]
     for switch in reversed(switches):
         command = switch(command)
@@ -247,6 +263,7 @@ def add(client_id: str | None, confidential: bool | None, **given: Any) -> None:
         changes.setdefault("auth_methods", SECRET_METHODS if secret else ("none",))
         changes["secrets"] = (ClientSecret(hash_secret(secret), now),) if secret else ()
         new = Client(**{"client_id": client_id or _new_id(), "redirect_uris": (), **changes}, created_at=now)
+        new = _with_exchange(new, changes)
         if "origins" not in changes:
             new = replace(new, origins=_origins(new))
         _check(broker, new)
@@ -310,7 +327,7 @@ def update(client_id: str, confidential: bool | None, **given: Any) -> None:
         }
     elif confidential is False:
         changes = {**changes, "auth_methods": ("none",), "secrets": (), "jwks": None, "jwks_uri": None}
-    after = replace(before, **changes)
+    after = _with_exchange(replace(before, **changes), changes)
     if "origins" not in changes and before.origins == _origins(before):
         after = replace(after, origins=_origins(after))
     with aws_failures():
@@ -422,6 +439,14 @@ def _changes(given: dict[str, Any]) -> dict[str, Any]:
     return changes
 
 
+def _with_exchange(of: Client, changes: dict[str, Any]) -> Client:
+    """The grant type of token exchange comes and goes with the providers, unless the grant types were named."""
+    if "token_exchange" not in changes or "grant_types" in changes:
+        return of
+    others = tuple(name for name in of.grant_types if name != token_exchange.GRANT_TYPE)
+    return replace(of, grant_types=(*others, token_exchange.GRANT_TYPE) if of.token_exchange else others)
+
+
 def _words(values: Iterable[str]) -> tuple[str, ...]:
     """`--scope "openid profile"` means two scopes, as on the wire."""
     return tuple(dict.fromkeys(word for value in values for word in value.split(" ") if word))
@@ -444,12 +469,23 @@ def _check(broker: Connection, of: Client) -> None:
         option = _OPTIONS.get(invalid.field, invalid.field)
         raise WrongInput(f"{option}: {invalid.rule}.") from None
     _check_dialect(of)
-    for name in of.providers:
-        if broker.registry.provider(name) is None:
-            known = ", ".join(sorted(entry.name for entry in broker.registry.providers())) or "none yet"
-            raise WrongInput(
-                f"--provider: {name} is not registered; registered are {known} (see `broker provider add`)."
-            )
+    for field in ("providers", "token_exchange", "proxy"):
+        for name in getattr(of, field):
+            if broker.registry.provider(name) is None:
+                known = ", ".join(sorted(entry.name for entry in broker.registry.providers())) or "none yet"
+                raise WrongInput(
+                    f"{_OPTIONS[field]}: {name} is not registered; registered are {known} (see `broker provider add`)."
+                )
+    _check_reach(of)
+
+
+def _check_reach(of: Client) -> None:
+    """What the client is allowed must be of use to it. Errors: WrongInput naming the option."""
+    if of.token_exchange and token_exchange.GRANT_TYPE not in of.grant_types:
+        raise WrongInput("--token-exchange: the client also needs --grant-type token-exchange.")
+    for name in of.proxy:
+        if name not in of.providers:
+            raise WrongInput(f"--proxy: {name} is not one of the client's providers; add --provider {name}.")
 
 
 def _check_dialect(of: Client) -> None:
@@ -525,6 +561,8 @@ _SHOWN = (
     "dpop_bound",
     "dialect",
     "token_by_get",
+    "token_exchange",
+    "proxy",
     *LIFETIMES,
     "disabled",
     "created_at",
@@ -560,6 +598,8 @@ def _emit_client(of: Client, secret: str | None = None) -> None:
             ("grant types", ", ".join(of.grant_types)),
             ("resources", "\n".join(of.resources)),
             ("serves", "\n".join(of.served_resources)),
+            ("is given tokens of", ", ".join(of.token_exchange)),
+            ("calls the API of", ", ".join(of.proxy)),
             ("returns after sign-out", "\n".join(of.post_logout_redirect_uris)),
             ("back-channel logout", of.backchannel_logout_uri or ""),
             ("PKCE", "required" if of.require_pkce else "not required"),

@@ -11,10 +11,15 @@ import click
 
 from broker_cli.brand import brand
 from broker_cli.clients import client
+from broker_cli.doctor.command import doctor
 from broker_cli.grants import grant
 from broker_cli.keys import keys
+from broker_cli.moving import export, import_
 from broker_cli.options import Group
 from broker_cli.output import printable
+from broker_cli.provider_slots import secret
+from broker_cli.provider_test import test
+from broker_cli.provider_try import try_
 from broker_cli.providers import provider
 from broker_cli.registration import registration
 
@@ -34,6 +39,11 @@ broker = Group(
 )
 for group in (client, provider, grant, registration, brand, keys):
     broker.add_command(group)
+for command in (test, try_):
+    provider.add_command(command)
+provider.add_command(secret)
+for command in (doctor, export, import_):
+    broker.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -45,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(words: Sequence[str]) -> int:
     """Run the command; the exit status."""
     try:
-        broker.main(args=list(words), prog_name="broker", standalone_mode=False)
+        # What a command returns, or the status that it asked for by `exit`.
+        outcome = broker.main(args=list(words), prog_name="broker", standalone_mode=False)
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.Abort:
@@ -58,7 +69,7 @@ def run(words: Sequence[str]) -> int:
     except click.ClickException as error:
         _complain(_sentence(error), words)
         return error.exit_code
-    return 0
+    return outcome if isinstance(outcome, int) else 0
 
 
 def _sentence(error: click.ClickException) -> str:

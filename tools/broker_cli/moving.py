@@ -29,7 +29,7 @@ from broker_cli.stage import Change, Stage, StageProblem, changes, merged, parse
 _NOTICED = "Running functions notice within a minute."
 
 
-@click.command("export", cls=Command)
+@click.command("export", cls=Command, short_help="Write clients and providers down, without secrets.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write it to a file (default: print it).")
 @click.option(
     "--with-secret-hashes",
@@ -57,7 +57,7 @@ def export(out: Path | None, with_secret_hashes: bool) -> None:
     )
 
 
-@click.command("import", cls=Command)
+@click.command("import", cls=Command, short_help="Take clients and providers from another stage.")
 @click.argument("source", type=click.File("r", encoding="utf-8"), metavar="FILE")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @click.option("--prune", is_flag=True, help="Remove clients and providers that the document does not have.")
@@ -205,7 +205,9 @@ def _missing_text(broker: Connection, wanted: Stage) -> str:
     missing = _without_credentials(broker, wanted)
     if not missing:
         return ""
-    commands = "\n".join(f"  broker provider set-secret {name} --client-id ID --client-secret-stdin" for name in missing)
+    commands = "\n".join(
+        f"  broker provider set-secret {name} --client-id ID --client-secret-stdin" for name in missing
+    )
     return f"\n\nThese providers have no credentials here yet, so nobody can log in with them:\n{commands}"
 
 

@@ -31,11 +31,12 @@ from broker.upstream.authorization import (
     read_callback,
 )
 from broker.upstream.client_keys import ClientKeys
-from broker.upstream.dialect import can_refresh, exchange_code, fetch_profile, refresh_tokens, revoke_tokens
+from broker.upstream.dialect import exchange_code, fetch_profile, refresh_tokens, revoke_tokens
 from broker.upstream.discovery import DiscoveryFailed
 from broker.upstream.failures import UpstreamFailure
 from broker.upstream.http import BoundedHttp, Deadline, Sender, UpstreamRequest, UpstreamResponse
 from broker.upstream.registered import dialect_of
+from broker.upstream.renewal import can_refresh
 from broker.upstream.schema import Provider, ProviderFileError
 from broker.upstream.tokens import UpstreamTokens
 from broker_cli.connection import Connection, connect

@@ -124,6 +124,7 @@ def create_resources(template: Template, endpoint: str) -> None:
                 TableName=table.name,
                 TimeToLiveSpecification={"Enabled": True, "AttributeName": table.ttl_attribute},
             )
+    _create_queues(template, endpoint)
     secrets = client("secretsmanager", endpoint)
     for secret in template.secrets():
         try:
@@ -132,11 +133,23 @@ def create_resources(template: Template, endpoint: str) -> None:
             continue
 
 
+def _create_queues(template: Template, endpoint: str) -> None:
+    """The template's queues, empty."""
+    sqs = client("sqs", endpoint)
+    for queue in template.queues():
+        existing = sqs.list_queues(QueueNamePrefix=queue.name).get("QueueUrls", [])
+        if any(url.rpartition("/")[2] == queue.name for url in existing):
+            sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=queue.name)["QueueUrl"])
+        sqs.create_queue(QueueName=queue.name, Attributes=dict(queue.attributes))
+
+
 _MISLEADING = (
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
     "AWS_ENDPOINT_URL_DYNAMODB",
     "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+    "AWS_ENDPOINT_URL_SQS",
+    "AWS_ENDPOINT_URL_EVENTBRIDGE",
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
     "AWS_USE_DUALSTACK_ENDPOINT",
     "AWS_USE_FIPS_ENDPOINT",

@@ -59,7 +59,12 @@ def required(service: str, operation: str, arguments: Mapping[str, Any]) -> Iter
             for kind, details in part.items():
                 yield Permission(f"{service}:{names.get(kind, 'ConditionCheckItem')}", details["TableName"])
         return
-    resource = str(arguments.get("TableName") or arguments.get("SecretId") or "")
+    if operation == "PutEvents":
+        for entry in arguments["Entries"]:
+            yield Permission(f"{service}:{operation}", f"event-bus/{entry['EventBusName']}")
+        return
+    queue = str(arguments.get("QueueUrl", "")).rpartition("/")[2]  # a queue is called by its URL, and allowed by its name
+    resource = str(arguments.get("TableName") or arguments.get("SecretId") or queue)
     if "IndexName" in arguments:
         resource = f"{resource}/index/{arguments['IndexName']}"
     yield Permission(f"{service}:{operation}", resource)

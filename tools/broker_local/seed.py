@@ -20,6 +20,8 @@ from broker_local import aws
 
 PLAYGROUND_CLIENT_ID = "playground"
 PLAYGROUND_COOKIE_CLIENT_ID = "playground-cookie"
+TRY_REDIRECT_URI = "http://127.0.0.1:8765/callback"
+"""The redirect URI of `broker provider try`."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,12 @@ PROVIDERS = (
         "redbooth",
         "sandbox-redbooth",
         catalogue="redbooth",
-        paths={"authorize.url": "/oauth2/authorize", "token.url": "/oauth2/token", "userinfo.url": "/api/3/me"},
+        paths={
+            "authorize.url": "/oauth2/authorize",
+            "token.url": "/oauth2/token",
+            "userinfo.url": "/api/3/me",
+            "api.base": "/api/3",
+        },
     ),
     SandboxProvider("iternio", "4711", catalogue="iternio", paths=_ITERNIO),
     SandboxProvider("iternio-live", "4712", catalogue="iternio", paths=_ITERNIO),

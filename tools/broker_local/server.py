@@ -7,6 +7,7 @@ handler: a request either matches a route of the template and is invoked, or API
 from __future__ import annotations
 
 import io
+import json
 import logging
 import secrets
 import threading
@@ -71,6 +72,7 @@ class LocalBroker:
 
     port            0 = any two free ports
     aws_endpoint    use this DynamoDB and Secrets Manager instead of starting moto
+    create          create the template's resources there; False joins a broker that has done so
     seed            register the sandbox's providers and the playground (broker_local.seed)
     environment     set besides, or instead of, what the template says
     log             takes what handlers print, tracebacks, and one line per request without its query; by default
@@ -85,6 +87,7 @@ class LocalBroker:
         port: int = 0,
         *,
         aws_endpoint: str | None = None,
+        create: bool = True,
         seed: bool = True,
         environment: Mapping[str, str] | None = None,
         log: TextIO | None = None,
@@ -93,6 +96,7 @@ class LocalBroker:
     ) -> None:
         self._wanted_port = port
         self._wanted_aws = aws_endpoint
+        self._create = create
         self._seed = seed
         self._extra = dict(environment or {})
         self._project = project
@@ -113,6 +117,10 @@ class LocalBroker:
     def aws_client(self, service: str) -> Any:
         """A boto3 client for this broker's tables ("dynamodb") or secrets ("secretsmanager")."""
         return aws.client(service, self.aws_endpoint)
+
+    def invoke(self, function: str, event: dict[str, Any]) -> object:
+        """Call a function that has no route, as the AWS service does that calls it. Lets its exceptions through."""
+        return next(loaded for loaded in self._functions if loaded.function.name == function).invoke(event)
 
     def log_text(self) -> str:
         """All that was logged so far. Only for the default log."""
@@ -157,7 +165,8 @@ class LocalBroker:
             self.aws_endpoint = local_aws.endpoint
         template = local_template(self.port, project=self._project, stack=self._stack)
         self._set_environment()
-        aws.create_resources(template, self.aws_endpoint)
+        if self._create:
+            aws.create_resources(template, self.aws_endpoint)
         self._load(template)
         if self._seed:
             from broker_local.seed import seed
@@ -174,7 +183,7 @@ class LocalBroker:
 
     def _set_environment(self) -> None:
         base = local_environment(self.port, aws_endpoint=self.aws_endpoint, project=self._project, stack=self._stack)
-        self.environment = base | self._extra
+        self.environment = base | {"SANDBOX_REDIRECT_URIS": _sandbox_redirect_uris()} | self._extra
         before = aws.with_environment(self.environment)
         self._cleanup.callback(aws.restore_environment, before)
 
@@ -241,6 +250,13 @@ class LocalBroker:
         with self._log_lock:
             self.log.write(f"{line}\n")
             self.log.flush()
+
+
+def _sandbox_redirect_uris() -> str:
+    """Registered at every fake provider besides the broker's own: where `broker provider try` comes back to."""
+    from broker_local.seed import PROVIDERS, TRY_REDIRECT_URI
+
+    return json.dumps({provider.name: [TRY_REDIRECT_URI] for provider in PROVIDERS})
 
 
 def _read_request(environ: WSGIEnvironment, port: int) -> HttpRequest:

@@ -76,6 +76,14 @@ class Secret:
     description: str
 
 
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """One SQS queue: `attributes` as CreateQueue takes them."""
+
+    name: str
+    attributes: Mapping[str, str]
+
+
 class _Loader(yaml.SafeLoader):
     """YAML with CloudFormation's short tags, which become their long forms."""
 
@@ -159,6 +167,23 @@ class Template:
             for name, resource in self._of_type("AWS::SecretsManager::Secret")
         )
 
+    def queues(self) -> tuple[Queue, ...]:
+        """Every SQS queue."""
+        return tuple(
+            Queue(self._physical_name(name), _queue_attributes(self._properties(resource)))
+            for name, resource in self._of_type("AWS::SQS::Queue")
+        )
+
+    def logical_ids(self, kind: str) -> tuple[str, ...]:
+        """The names of all resources of a type that the conditions let through, in the template's order."""
+        return tuple(name for name, _ in self._of_type(kind))
+
+    def properties(self, logical: str) -> dict[str, Any]:
+        """The properties of a resource, worked out. Raises TemplateError when there is none of that name."""
+        if logical not in self._resources:
+            raise TemplateError(f"the template does not create {logical}")
+        return self._properties(self._resources[logical])
+
     def resolve(self, value: Any) -> Any:
         """`value` with its intrinsic functions worked out. Raises TemplateError for one that has no local meaning."""
         if isinstance(value, list):
@@ -184,8 +209,14 @@ class Template:
             case "Fn::Join":
                 separator, parts = argument
                 return str(separator).join(map(str, self.resolve(parts)))
+            case "Fn::Split":
+                separator, text = argument
+                return str(self.resolve(text)).split(separator)
+            case "Fn::Select":
+                index, choices = argument
+                return self.resolve(choices)[int(index)]
             case "Fn::GetAtt":
-                return f"arn:aws:local:{REGION}:{ACCOUNT_ID}:{self._physical_name(argument[0])}"
+                return self._attribute(*argument)
         raise TemplateError(f"{function} has no local meaning")
 
     def _condition(self, condition: Any) -> bool:
@@ -211,6 +242,10 @@ class Template:
             return _REMOVED
         if name in self._references:
             return self._references[name]
+        if name in self._resources and self._resources[name]["Type"] == "AWS::Serverless::LayerVersion":
+            return f"arn:aws:lambda:{REGION}:{ACCOUNT_ID}:layer:{name}:1"
+        if name in self._resources and self._resources[name]["Type"] == "AWS::SQS::Queue":
+            return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT_ID}/{self._physical_name(name)}"
         if name in self._resources:
             return self._physical_name(name)
         raise TemplateError(f"the template refers to {name}, which it does not create")
@@ -218,16 +253,27 @@ class Template:
     def _substitute(self, text: str) -> str:
         def replace(match: re.Match[str]) -> str:
             literal, name = match.groups()
-            return f"${{{name}}}" if literal else str(self._reference(name))
+            if literal:
+                return f"${{{name}}}"
+            resource, dot, attribute = name.partition(".")
+            return str(self._attribute(resource, attribute) if dot else self._reference(name))
 
         return _SUBSTITUTION.sub(replace, text)
+
+    def _attribute(self, logical: str, attribute: str) -> str:
+        name = self._physical_name(logical)
+        return name if attribute.endswith("Name") else f"arn:aws:local:{REGION}:{ACCOUNT_ID}:{name}"
 
     def _physical_name(self, logical: str) -> str:
         if logical not in self._resources:
             raise TemplateError(f"the template refers to {logical}, which it does not create")
         resource = self._resources[logical]
         kind = resource["Type"]
-        own = {"AWS::DynamoDB::Table": "TableName", "AWS::SecretsManager::Secret": "Name"}.get(kind)
+        own = {
+            "AWS::DynamoDB::Table": "TableName",
+            "AWS::SecretsManager::Secret": "Name",
+            "AWS::SQS::Queue": "QueueName",
+        }.get(kind)
         given = self._properties(resource).get(own) if own else None
         return str(given) if given else f"{self.stack}-{logical}"
 
@@ -278,6 +324,14 @@ def _permissions(policies: list[dict[str, Any]]) -> Iterator[Permission]:
         for action in actions if isinstance(actions, list) else [actions]:
             # Of an ARN only the last part matters here: there is one account, and names differ between services.
             yield Permission(action, statement["Resource"].rpartition(":")[2])
+
+
+def _queue_attributes(properties: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in properties.items()
+        if name != "QueueName" and isinstance(value, str | int)
+    }
 
 
 _SHARED = {"Handler", "Timeout", "MemorySize", "Environment"}

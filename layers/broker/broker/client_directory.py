@@ -20,7 +20,7 @@ from broker.store.client_documents import ClientDocument, ClientDocuments
 from broker.store.registrations import Registrations
 from broker.store.registry import Registry
 from broker.upstream.client_documents import MAX_BYTES, DocumentRefused, DocumentUnreachable, fetch
-from broker.upstream.http import Sender
+from broker.upstream.transport import Sender
 
 RETRY_SECONDS = 60
 """While a host cannot be reached, an instance asks it no more often than this, if it has an earlier reading."""

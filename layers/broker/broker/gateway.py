@@ -27,6 +27,7 @@ class Request:
 
     Attributes:
         path: below the issuer.
+        sent_parameters: the path parameters percent-encoded, as they were sent.
         issuer: the issuer URL that this request is answered as. From the settings or the API's own id, never from a
             header that the client can choose (RFC 9700 section 4.13).
         headers: lower-cased names; API Gateway joins repeated ones with a comma.
@@ -36,6 +37,7 @@ class Request:
     path: str
     issuer: str
     path_parameters: Mapping[str, str] = field(default_factory=dict)
+    sent_parameters: Mapping[str, str] = field(default_factory=dict)
     raw_query: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -82,10 +84,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """One HTTP answer. `headers` have lower-case names; `cookies` are whole Set-Cookie values."""
+    """One HTTP answer. `headers` have lower-case names; `cookies` are whole Set-Cookie values; a `body` of bytes, which may be of
+    any kind, goes through the gateway in base64."""
 
     status: int
-    body: str = field(default="", repr=False)
+    body: str | bytes = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     cookies: Sequence[str] = field(default=(), repr=False)
 
@@ -99,6 +102,7 @@ def request_of(event: Mapping[str, Any], *, issuer: str, region: str) -> Request
         path=_below_issuer(event["rawPath"], own),
         issuer=own,
         path_parameters={name: unquote(value) for name, value in (event.get("pathParameters") or {}).items()},
+        sent_parameters=dict(event.get("pathParameters") or {}),
         raw_query=event.get("rawQueryString", ""),
         headers={name.lower(): value for name, value in event.get("headers", {}).items()},
         cookies=_cookies(event),
@@ -113,12 +117,14 @@ def event_answer(response: Response, request_id: str) -> dict[str, Any]:
     own = {name: value for name, value in response.headers.items() if value}
     dropped = {name for name, value in response.headers.items() if not value}
     standard = {name: value for name, value in STANDARD_HEADERS.items() if name not in dropped}
-    return {
+    answer: dict[str, Any] = {
         "statusCode": response.status,
         "headers": {**standard, "x-request-id": request_id, **own},
         "cookies": list(response.cookies),
-        "body": response.body,
     }
+    if isinstance(response.body, str):
+        return answer | {"body": response.body}
+    return answer | {"body": base64.b64encode(response.body).decode("ascii"), "isBase64Encoded": True}
 
 
 def _below_issuer(path: str, issuer: str) -> str:

@@ -5,7 +5,7 @@ Everything heavy is imported where it is made, so that a function which never ta
 
 from __future__ import annotations
 
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from broker.settings import Settings, from_environment
@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from broker.client_directory import ClientDirectory
     from broker.limiter import Limiter
     from broker.protocol.clients import Client
+    from broker.provider_credentials import ProviderCredentials
     from broker.store.brands import Brands
     from broker.store.counters import Counters
     from broker.store.device_logins import DeviceLogins
     from broker.store.grants import Grants
     from broker.store.registrations import Registrations
     from broker.store.registry import ProviderEntry, Registry
-    from broker.store.secrets import CredentialStore, KeyStore
+    from broker.store.rescue import RescueQueue
+    from broker.store.secrets import KeyStore
     from broker.upstream.authorization import Credentials
     from broker.upstream.client_keys import ClientKeys
     from broker.upstream.discovery import Discovery, Metadata
@@ -104,6 +106,15 @@ class Runtime:
         return Grants(client("dynamodb"), self.settings.grants_table)
 
     @cached_property
+    def rescue(self) -> RescueQueue:
+        """Where refreshed tokens go that the table does not take. Its client is made when it is first needed, hardly ever."""
+        from broker.store.aws import client
+        from broker.store.rescue import RescueQueue
+
+        # One attempt: messages whose answer was lost cannot be received again for a while, so a second would find nothing.
+        return RescueQueue(lambda: client("sqs", timeout=2.0, attempts=1), self.settings.rescue_queue)
+
+    @cached_property
     def limiter(self) -> Limiter:
         """The rate limits. Errors: ValueError when the setting cannot be read."""
         from broker.limiter import Limiter
@@ -139,18 +150,27 @@ class Runtime:
         return KeyStore(client("secretsmanager"), self.settings.keys_secret)
 
     @cached_property
-    def _credentials(self) -> CredentialStore:
+    def _credentials(self) -> ProviderCredentials:
+        from broker.provider_credentials import ProviderCredentials
         from broker.store.aws import client
         from broker.store.secrets import CredentialStore
 
-        return CredentialStore(client("secretsmanager"), self.settings.provider_secret_prefix)
+        return ProviderCredentials(CredentialStore(client("secretsmanager"), self.settings.provider_secret_prefix))
 
     @cached_property
     def http(self) -> BoundedHttp:
         """The bounded HTTP client for calls to providers."""
-        from broker.upstream.http import BoundedHttp
+        from broker.measured_http import MeasuredHttp
 
-        return BoundedHttp(allow_loopback=self.settings.local)
+        return MeasuredHttp(allow_loopback=self.settings.local)
+
+    @cached_property
+    def api_http(self) -> BoundedHttp:
+        """The same for calls of their APIs, whose answers may be as large as a function's own."""
+        from broker.measured_http import MeasuredHttp
+        from broker.upstream.api import MAX_BODY
+
+        return MeasuredHttp(allow_loopback=self.settings.local, max_body=MAX_BODY)
 
     @cached_property
     def client_keys(self) -> ClientKeys:
@@ -207,28 +227,19 @@ class Runtime:
         return provider
 
     def _parsed(self, entry: ProviderEntry) -> tuple[Metadata | None, Provider]:
-        from broker.upstream import catalogue, schema
+        from broker.upstream.registered import dialect_of
+        from broker.upstream.schema import ProviderFileError
 
-        name = entry.name
         try:
-            base = entry.document if entry.document is not None else catalogue.document(entry.catalogue or name)
-            document = schema.merge_overrides(base, entry.overrides)
-            parse = partial(
-                schema.parse_provider,
-                name,
-                source=f"{name}.toml",
-                variables=entry.variables,
-                local=self.settings.local,
-            )
-            provider = parse(document)
+            provider = dialect_of(entry, local=self.settings.local)
             metadata = self._metadata(provider)
             if metadata is not None:
-                provider = parse(metadata.complete(document), discovered=metadata.discovered)
-        except (schema.ProviderFileError, KeyError) as error:
-            raise ProviderUnusable(f"provider {name}: {error}") from None
+                provider = dialect_of(entry, local=self.settings.local, metadata=metadata)
+        except (ProviderFileError, KeyError) as error:
+            raise ProviderUnusable(f"provider {entry.name}: {error}") from None
         problem = provider.usable_problem()
         if problem:
-            raise ProviderUnusable(f"provider {name}: {problem}")
+            raise ProviderUnusable(f"provider {entry.name}: {problem}")
         return metadata, provider
 
     def _metadata(self, provider: Provider) -> Metadata | None:
@@ -243,10 +254,19 @@ class Runtime:
             raise ProviderUnreachable(f"provider {provider.name}: {failure.detail}") from None
 
     def provider_credentials(self, name: str) -> Credentials:
-        """The broker's client id and secret at a provider. Errors: StoreUnavailable."""
-        from broker.upstream.authorization import Credentials
+        """The broker's client id and secret, or key, at a provider. Errors: StoreUnavailable."""
+        return self._credentials.at(name)
 
-        return Credentials(*self._credentials.credentials(name))
+    def warm_up(self, *, tokens: bool, providers: bool) -> None:
+        """Make the clients of AWS, which sends nothing yet, and import what requests need. Reads no key: a snapshot of the
+        started function is to hold none."""
+        _ = self.registry, self.grants, self.keys
+        if tokens:
+            import jwt  # noqa: F401
+        if providers:
+            from broker.upstream import dialect, registered  # noqa: F401
+
+            _ = self.http
 
     def forget(self) -> None:
         """Drop everything remembered of the Registry and of secrets."""

@@ -18,6 +18,7 @@ class Settings:
         registry_table, grants_table: names of the two DynamoDB tables.
         keys_secret: Secrets Manager id of the key document.
         provider_secret_prefix: prefix of the Secrets Manager names of the providers' credentials.
+        rescue_queue: URL of the SQS queue for refreshed tokens that the table did not take; empty = none.
         local: local mode. Allows an http://localhost issuer and http upstreams on the loopback interface.
         registry_cache: how long a client or provider read from the Registry may be used.
         login_lifetime: from the authorization request to the provider's answer.
@@ -35,9 +36,12 @@ class Settings:
         code_attempts: wrong verifiers that a code survives.
         assertion_lifetime: how far ahead the end of a client assertion may be (private_key_jwt).
         dpop_nonce_required: DPoP proofs must have a nonce of the server (RFC 9449 section 8).
+        event_bus: name of the EventBridge bus for events about links; empty = no events.
         rate_limits: changes to the default rate limits (broker.protocol.limits.parse_limits), or "off".
         upstream_deadline: total time of the calls to a provider within one request.
-        lease: how long one instance may hold the right to refresh an upstream token; longer than upstream_deadline.
+        proxy_deadline: the same for a call of its API through the proxy.
+        lease: how long the right to refresh an upstream token lasts when its holder does not prolong it, as he does while
+            the provider is being asked: what others wait for one who has died.
     """
 
     issuer: str = ""
@@ -46,6 +50,7 @@ class Settings:
     grants_table: str = ""
     keys_secret: str = ""
     provider_secret_prefix: str = ""
+    rescue_queue: str = ""
     local: bool = False
     registry_cache: int = 60
     login_lifetime: int = 600
@@ -63,9 +68,11 @@ class Settings:
     code_attempts: int = 5
     assertion_lifetime: int = 300
     dpop_nonce_required: bool = True
+    event_bus: str = ""
     rate_limits: str = ""
     upstream_deadline: float = 10.0
-    lease: float = 15.0
+    proxy_deadline: float = 15.0
+    lease: float = 8.0
 
 
 LIMITS: Mapping[str, tuple[int, int]] = {
@@ -106,8 +113,10 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
         grants_table=environ.get("BROKER_GRANTS_TABLE", ""),
         keys_secret=environ.get("BROKER_KEYS_SECRET", ""),
         provider_secret_prefix=environ.get("BROKER_PROVIDER_SECRET_PREFIX", ""),
+        rescue_queue=environ.get("BROKER_RESCUE_QUEUE", ""),
         local=environ.get("BROKER_LOCAL", "") == "1",
         dpop_nonce_required=_dpop_nonce(environ.get("BROKER_DPOP_NONCE", "")),
+        event_bus=environ.get("BROKER_EVENT_BUS", ""),
         rate_limits=environ.get("BROKER_RATE_LIMITS", ""),
         **numbers,
     )

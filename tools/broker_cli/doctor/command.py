@@ -18,7 +18,7 @@ POSTURE: tuple[Rule, ...] = tuple(
 _LEVELS: tuple[Level, ...] = ("fail", "warn", "pass", "skip")
 
 
-@click.command("doctor", cls=Command)
+@click.command("doctor", cls=Command, short_help="Does this broker stand as it should?")
 @click.option(
     "--only", multiple=True, metavar="RULE", help="Judge this rule alone (TB-KEY-001), or these (TB-KEY); repeatable."
 )

@@ -12,6 +12,7 @@ from broker.crypto.handles import Kind
 from broker.endpoints import redirect_answer, to_provider
 from broker.endpoints.entry import unavailable
 from broker.gateway import Request, Response
+from broker.grants import reconnect_request
 from broker.pages import chooser
 from broker.pages import error as error_page
 from broker.protocol.authorization_request import (
@@ -133,6 +134,7 @@ def _plain(
     if client.require_par:
         raise OAuthError(INVALID_REQUEST, "this client must push its authorization requests")
     asked = check(client, address, parameters, request.issuer)
+    asked = reconnect_request.applied_to(asked, runtime, client, parameters)
     if asked.provider is None:
         return chooser.render(request, runtime, client, parameters)
     grant_id = new_grant_id()
@@ -173,6 +175,7 @@ def login_of(client: Client, asked: AuthorizationRequest, grant_id: str, expires
         max_age=asked.max_age,
         ask_consent="consent" in asked.prompts,
         ask_login="login" in asked.prompts,
+        reconnects=asked.reconnects,
     )
 
 

@@ -4,8 +4,11 @@ One path per provider (mix-up defence, RFC 9700 section 4.4). The state is used 
 code is exchanged, so a code is never exchanged twice however often the browser comes.
 """
 
+from __future__ import annotations
+
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from broker import audit, clock
 from broker.crypto import handles
@@ -14,9 +17,9 @@ from broker.crypto.keys import KeyRing
 from broker.endpoints import cookies, redirect_answer
 from broker.endpoints.entry import unavailable
 from broker.gateway import Request, Response
-from broker.grants import authorization_code, consent, upstream_login
+from broker.grants import authorization_code, consent, reconnect_request, upstream_login
 from broker.grants.authorization_code import Established, Person
-from broker.grants.subjects import subject_of
+from broker.grants.subjects import pseudonym_of, subject_of
 from broker.grants.upstream_login import Transaction
 from broker.grants.vault import report
 from broker.pages import error as error_page
@@ -32,9 +35,11 @@ from broker.upstream import id_token
 from broker.upstream.authorization import CallbackAnswer, CallbackProblem, Credentials, read_callback
 from broker.upstream.dialect import exchange_code, fetch_profile
 from broker.upstream.failures import FailureKind, UpstreamFailure, answer_in_callback
-from broker.upstream.http import Deadline
-from broker.upstream.schema import Provider
 from broker.upstream.tokens import UpstreamTokens
+from broker.upstream.transport import Deadline
+
+if TYPE_CHECKING:
+    from broker.upstream.schema import Provider
 
 _KINDS = {kind.code: kind for kind in (ACCESS_DENIED, SERVER_ERROR, TEMPORARILY_UNAVAILABLE)}
 
@@ -118,6 +123,9 @@ def respond(request: Request, runtime: Runtime) -> Response:
         parameters = _parameters(request)
         answer, problem = _answer(provider, parameters)
         arrival = _arrival(request, provider, parameters, answer, ring)
+        if answer is not None and answer.code is not None:
+            # Read before anything is used up: while it cannot be had, reloading the page is all that is needed.
+            runtime.provider_credentials(provider.name)
         login = _claim(runtime, provider, arrival)
         return _continue(_Claimed(request, runtime, ring, provider, arrival, login), answer, problem)
     except NotOurs as refusal:
@@ -208,6 +216,7 @@ def _continue(claimed: _Claimed, answer: CallbackAnswer | None, problem: str | N
         if answer is None or answer.code is None:
             raise _provider_error(answer, problem)
         tokens, person = _exchange(claimed, answer, answer.code)
+        reconnect_request.require_same_account(runtime, login, person.subject)
         established = authorization_code.establish(runtime, client, login, claimed.provider, tokens, person)
         if claimed.is_device:  # the person was asked before he left for the provider
             return _let_device_in(claimed, established)
@@ -278,7 +287,9 @@ def _exchange(claimed: _Claimed, answer: CallbackAnswer, code: str) -> tuple[Ups
             now=clock.now(),
             deadline=deadline,
         )
-        return tokens, _person(claimed, tokens, credentials, transaction.nonce, deadline)
+        person = _person(claimed, tokens, credentials, transaction.nonce, deadline)
+        # What the provider signs or answers stands above what came through the browser.
+        return tokens, replace(person, claims={**answer.claims, **person.claims})
     except UpstreamFailure as failure:
         report(login.grant_id, provider.name, "callback", failure)
         raise OAuthError(_kind(answer_in_callback(failure)), "the provider could not complete the sign-in") from None
@@ -297,7 +308,7 @@ def _person(
         if identity is not None:
             return Person(subject_of(provider.name, identity.subject), identity.claims, identity.auth_time)
         # The provider cannot say who this is: a pseudonym of this login alone.
-        return Person(subject_of(provider.name, f"login:{login.grant_id}"), {})
+        return Person(pseudonym_of(provider.name, login.grant_id), {})
     profile = fetch_profile(provider, credentials, runtime.http, tokens, deadline=deadline)
     if identity is None:
         return Person(subject_of(provider.name, profile.subject), profile.claims)
@@ -318,7 +329,8 @@ def _fail(claimed: _Claimed, error: OAuthError) -> Response:
         if claimed.is_device and not denied:
             _reopen(runtime, login)
         else:
-            runtime.grants.end(login.grant_id, "denied" if denied else "login_failed")
+            detail = error.detail if error.detail == reconnect_request.OTHER_ACCOUNT else ""
+            runtime.grants.end(login.grant_id, "denied" if denied else "login_failed", detail=detail)
     except StoreUnavailable as failure:
         audit.event("store.unavailable", detail=failure.detail)
     audit.event(

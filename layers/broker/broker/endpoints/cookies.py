@@ -28,9 +28,13 @@ def device_cookie_name(request: Request) -> str:
     return _name(request, "tb-device")
 
 
-def set_login(request: Request, name: str, value: str, lifetime: int) -> str:
-    """Lax: the provider's redirect back is a cross-site navigation that must carry it."""
-    return _set(request, name, value, lifetime, "Lax")
+def set_login(request: Request, name: str, value: str, lifetime: int, *, by_form: bool = False) -> str:
+    """Lax: the provider's redirect back is a cross-site navigation that must carry it.
+
+    by_form: the provider's answer comes in a POST from its own site, which Lax cookies stay away from. What ties the answer
+    to this browser is the value, which no other site can plant or read, whatever it makes the browser send.
+    """
+    return _set(request, name, value, lifetime, "None" if by_form else "Lax")
 
 
 def set_refresh(request: Request, name: str, value: str, lifetime: int) -> str:
@@ -78,5 +82,6 @@ def _name(request: Request, name: str) -> str:
 
 
 def _set(request: Request, name: str, value: str, lifetime: int, same_site: str) -> str:
-    secure = "; Secure" if _is_secure(request) else ""
+    # Browsers drop a SameSite=None cookie that is not Secure, and take one on plain localhost.
+    secure = "; Secure" if _is_secure(request) or same_site == "None" else ""
     return f"{name}={value}; Path=/; Max-Age={lifetime}; HttpOnly; SameSite={same_site}{secure}"

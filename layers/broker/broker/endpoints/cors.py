@@ -1,5 +1,7 @@
 """CORS for the endpoints that a browser's script may call. The authorization endpoint has none (RFC 9700 section 2.6)."""
 
+from collections.abc import Iterable, Mapping
+
 from broker.gateway import Request, Response
 from broker.protocol.clients import Client
 from broker.runtime import Runtime
@@ -9,8 +11,15 @@ CUSTOM_HEADER = "x-requested-with"
 """A header that a foreign page cannot send without a preflight: required where a cookie is the credential."""
 
 
-def preflight(request: Request, runtime: Runtime, methods: str) -> Response:
-    """The answer to OPTIONS. It names no client, so an origin passes if any client lists it."""
+_EXPOSED = ("WWW-Authenticate", "Retry-After", "X-Request-Id", "DPoP-Nonce", "RateLimit", "RateLimit-Policy")
+
+
+def preflight(request: Request, runtime: Runtime, methods: str, further_headers: Iterable[str] = ()) -> Response:
+    """The answer to OPTIONS. It names no client, so an origin passes if any client lists it.
+
+    `further_headers`: that a script may send here, beside those that it may send everywhere.
+    """
+    allowed_headers = ("Content-Type", "Authorization", "DPoP", CUSTOM_HEADER.title(), *further_headers)
     origin = request.origin
     if origin is None or not runtime.directory.origin_is_listed(origin):
         return Response(204, headers={"vary": "Origin", "allow": methods})
@@ -19,7 +28,7 @@ def preflight(request: Request, runtime: Runtime, methods: str) -> Response:
         headers={
             **_allowed(origin, credentials=True),
             "access-control-allow-methods": methods,
-            "access-control-allow-headers": f"Content-Type, Authorization, DPoP, {CUSTOM_HEADER.title()}",
+            "access-control-allow-headers": ", ".join(allowed_headers),
             "access-control-max-age": "600",
         },
     )
@@ -50,10 +59,17 @@ def headers_of_error(request: Request, runtime: Runtime, client: Client | None) 
     return _allowed(request.origin, credentials=True) if listed else {"vary": "Origin"}
 
 
+def exposing(headers: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """The same headers of an answer, which let a script read further ones, if they let it read any."""
+    if (exposed := headers.get("access-control-expose-headers")) is None:
+        return dict(headers)
+    return {**headers, "access-control-expose-headers": ", ".join(dict.fromkeys((*exposed.split(", "), *names)))}
+
+
 def _allowed(origin: str, *, credentials: bool) -> dict[str, str]:
     allowed = {
         "access-control-allow-origin": origin,
-        "access-control-expose-headers": "WWW-Authenticate, Retry-After, X-Request-Id, DPoP-Nonce, RateLimit, RateLimit-Policy",
+        "access-control-expose-headers": ", ".join(_EXPOSED),
         "vary": "Origin",
     }
     return allowed | {"access-control-allow-credentials": "true"} if credentials else allowed

@@ -5,10 +5,13 @@ Every form is bound to the browser by a cookie and a token made from it (CSRF), 
 (section 5.1).
 """
 
+from __future__ import annotations
+
 import hmac
 import re
 import secrets
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from broker import audit, clock
 from broker.crypto import handles
@@ -26,7 +29,9 @@ from broker.protocol.parameters import MalformedParameters, Parameters
 from broker.runtime import ProviderUnusable, Runtime
 from broker.store.aws import StoreUnavailable
 from broker.store.grants import Grant, Refused
-from broker.upstream.schema import Provider
+
+if TYPE_CHECKING:
+    from broker.upstream.schema import Provider
 
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 _NOT_GOOD = "This code is not valid, has expired or was already used. Please check the code that your device shows."

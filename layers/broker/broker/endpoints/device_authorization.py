@@ -3,7 +3,7 @@
 from broker.endpoints import client_requests
 from broker.endpoints.entry import json_response
 from broker.gateway import Request, Response
-from broker.grants import device_code
+from broker.grants import device_code, reconnect_request
 from broker.protocol import device
 from broker.protocol.authorization_request import provider_name
 from broker.protocol.clients import Client
@@ -21,11 +21,13 @@ def respond(request: Request, runtime: Runtime) -> Response:
 def _begin(request: Request, runtime: Runtime, client: Client, form: Parameters) -> Response:
     if device.GRANT_TYPE not in client.grant_types:
         raise OAuthError(UNAUTHORIZED_CLIENT, "this client may not use the device authorization grant")
+    old = reconnect_request.asked_for(runtime, client, form)
     begun = device_code.begin(
         runtime,
         runtime.keys.ring(),
         client,
-        provider=provider_name(client, form.get("provider")),
+        provider=provider_name(client, old.provider if old is not None else form.get("provider")),
+        reconnects=old.grant_id if old is not None else "",
         scope=allowed_scope(parse_scope(form.get("scope")), client.scope),
         resource=check_resources(form.all("resource"), (*client.resources, request.issuer)),
     )

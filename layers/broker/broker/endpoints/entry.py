@@ -1,11 +1,12 @@
 """From a Lambda event to an endpoint and back: the one place where what nobody expected becomes an answer."""
 
 import json
+import os
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from broker import audit
+from broker import audit, invocation
 from broker.gateway import Request, Response, event_answer, request_of
 from broker.protocol.errors import SERVER_ERROR, TEMPORARILY_UNAVAILABLE, OAuthError
 from broker.runtime import Runtime, runtime
@@ -17,13 +18,27 @@ STORE_RETRY_AFTER = 2
 """Seconds after which a client may repeat a request that the store could not serve."""
 
 
-def lambda_handler(endpoint: Endpoint) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
-    """A Lambda handler around an endpoint. It never raises: an unexpected error is a 500 that says nothing."""
+def lambda_handler(
+    endpoint: Endpoint, *, tokens: bool = False, providers: bool = False
+) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+    """A Lambda handler around an endpoint. It never raises: an unexpected error is a 500 that says nothing.
 
-    def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    What nearly every request needs is made at once when Lambda starts the function, for a start has a whole processor and a
+    request only a share of one. tokens: JWTs are signed or read; providers: their dialects are needed.
+    """
+    if "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ:
+        runtime().warm_up(tokens=tokens, providers=providers)
+    started = False
+
+    def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        nonlocal started
+        invocation.begin(context)
         broker = runtime()
         request = request_of(event, issuer=broker.settings.issuer, region=broker.settings.region)
         audit.logger.set_correlation_id(request.request_id)
+        if not started:
+            started = True
+            audit.event("instance.started", init_type=os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"))
         return event_answer(_without_body_on_head(request, _answer(endpoint, request, broker)), request.request_id)
 
     return handler
@@ -60,6 +75,8 @@ def json_response(
 def error_response(error: OAuthError, headers: Mapping[str, str] | None = None) -> Response:
     """An error as RFC 6749 section 5.2 wants it: JSON, not stored, with a challenge on 401."""
     document = {"error": error.kind.code, "error_description": error.description}
+    if error.reconnect_url is not None:
+        document["reconnect_url"] = error.reconnect_url
     extra = dict(headers or {})
     if error.retry_after is not None:
         extra["retry-after"] = str(error.retry_after)

@@ -120,7 +120,7 @@ def _refresh_token(request: Request, runtime: Runtime, ring: KeyRing, caller: Cl
         client_id=grant.client_id,
         subject=grant.subject,
         audience=(request.issuer,),
-        scope=grant.scope,
+        scope=grant.granted_scope,
         issued_at=grant.rotated_at,
         expires_at=min(grant.expires_at, grant.absolute_expires_at),
         auth_time=grant.auth_time,

@@ -114,7 +114,7 @@ def _check(request: Request, runtime: Runtime, parameters: Parameters) -> _Asked
 
 def _login_of(request: Request, runtime: Runtime, hint: str) -> tuple[str, str]:
     """(grant id, client id) of an ID token that was issued here; it may have expired (section 2)."""
-    claims = tokens.verify(hint, runtime.keys.ring(), "JWT")
+    claims = tokens.verify(hint, runtime.keys.ring(), "JWT", even_retired=True)
     if claims is None or claims.get("iss") != request.issuer:
         raise LogoutRefused("hint", _BAD_HINT)
     grant_id, audience = claims.get("sid"), claims.get("aud")

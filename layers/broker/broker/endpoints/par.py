@@ -9,6 +9,7 @@ from broker.endpoints import client_requests
 from broker.endpoints.authorize import REQUEST_URI_PREFIX, login_of
 from broker.endpoints.entry import json_response
 from broker.gateway import Request, Response
+from broker.grants import reconnect_request
 from broker.protocol.authorization_request import AuthorizationRequest, NoReturn, check, return_address
 from broker.protocol.clients import Client
 from broker.protocol.errors import INVALID_DPOP_PROOF, INVALID_REQUEST, REQUEST_TOO_LARGE, OAuthError
@@ -36,6 +37,7 @@ def _push(request: Request, runtime: Runtime, client: Client, form: Parameters) 
     except NoReturn as error:
         raise OAuthError(INVALID_REQUEST, error.explanation) from None
     asked = _with_proven_key(request, runtime, check(client, address, form, request.issuer))
+    asked = reconnect_request.applied_to(asked, runtime, client, form)
     grant_id, lifetime = new_grant_id(), runtime.settings.pushed_lifetime
     pushed = replace(login_of(client, asked, grant_id, clock.now() + lifetime), stage="pushed")
     runtime.grants.begin(pushed)

@@ -36,8 +36,9 @@ from broker.runtime import ProviderUnusable, Runtime
 from broker.store.aws import StoreUnavailable
 from broker.upstream.api import FORWARDED, MAX_BODY, SAFE, ApiAnswer, ApiCall, call_api
 from broker.upstream.api_rules import METHODS, BadCall, is_allowed, segments_of
-from broker.upstream.dialect import can_refresh, fetch_profile
+from broker.upstream.dialect import fetch_profile
 from broker.upstream.failures import FailureKind, UpstreamFailure
+from broker.upstream.renewal import can_refresh
 from broker.upstream.transport import Deadline
 
 if TYPE_CHECKING:

@@ -1,29 +1,39 @@
 """Which limits a request to an endpoint falls under, and the 429 that it gets when one is exceeded."""
 
+from typing import TYPE_CHECKING
+
 from broker.gateway import Request, Response
 from broker.limiter import Count, Limiter, Subject
 from broker.protocol.clients import Client
 from broker.protocol.limits import address_key
 from broker.runtime import Runtime
 
+if TYPE_CHECKING:
+    from broker.crypto.tokens import AccessToken
+
 _GRANTS = {
     "authorization_code": "authorization_code",
     "refresh_token": "refresh_token",
     "urn:ietf:params:oauth:grant-type:device_code": "device_code",
+    "urn:ietf:params:oauth:grant-type:token-exchange": "token_exchange",
 }
 
 
 class Gate:
     """The limits of one request: `admit` it, `count` it, `close` it.
 
-    `endpoint`: the name in broker.protocol.limits; at the token endpoint with the grant type.
+    `endpoint`: the name in broker.protocol.limits; at the token endpoint with the grant type. `token`: what proves client and
+    login, which are then counted, wherever they come from.
     """
 
-    def __init__(self, request: Request, runtime: Runtime, endpoint: str) -> None:
+    def __init__(self, request: Request, runtime: Runtime, endpoint: str, token: "AccessToken | None" = None) -> None:
         self._limiter: Limiter = runtime.limiter
         self._endpoint = endpoint
         self._address = address_key(request.source_ip)
         self._subjects: tuple[Subject, ...] = (Subject(f"{endpoint}.address", self._address),)
+        if token is not None:
+            client, login = Subject(f"{endpoint}.client", token.client_id), Subject(f"{endpoint}.login", token.grant_id)
+            self._subjects = (client, login)
         self._count: Count | None = None
         self._harmless = False
 
@@ -48,13 +58,16 @@ class Gate:
         self._harmless = True
 
     def close(self, response: Response) -> Response:
-        """The response with the RateLimit fields, once it is counted; a refusal counts harder."""
-        limited = response.status == 429
-        if not limited:
+        """The response with the RateLimit fields, once it is counted; a refusal counts harder.
+
+        Fields that the response has already are a provider's, which the client needs more.
+        """
+        limited = response.status == 429 and self._count is None
+        if not limited:  # a 429 to what was counted is the provider's own
             if self._count is None:
                 self._count = self._limiter.count(self._subjects)
             self._limiter.finish(self._count, failed=400 <= response.status < 500 and not self._harmless)
-        fields = self._limiter.headers(self._subjects)
+        fields = {} if "ratelimit" in response.headers else self._limiter.headers(self._subjects)
         return Response(response.status, response.body, {**response.headers, **fields}, response.cookies)
 
 

@@ -1,7 +1,10 @@
 """The step from a login to the provider's own pages: the upstream authorization request and the browser's cookie."""
 
+from __future__ import annotations
+
 import secrets
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from broker.crypto import handles
 from broker.crypto.handles import Handle, Kind
@@ -12,7 +15,9 @@ from broker.protocol.errors import TEMPORARILY_UNAVAILABLE, OAuthError
 from broker.protocol.scopes import provider_scope
 from broker.runtime import ProviderUnusable, Runtime
 from broker.upstream.authorization import authorization_url
-from broker.upstream.schema import Provider
+
+if TYPE_CHECKING:
+    from broker.upstream.schema import Provider
 
 
 @dataclass(frozen=True)
@@ -24,10 +29,12 @@ class Departure:
     cookie_name: str
     cookie_value: str = field(repr=False)
     browser_hash: bytes = field(repr=False)
+    by_form: bool = False
 
     def response(self, request: Request, runtime: Runtime) -> Response:
         """The redirect, with this login's cookie and without those of too many abandoned ones."""
-        cookie = cookies.set_login(request, self.cookie_name, self.cookie_value, runtime.settings.login_lifetime)
+        lifetime = runtime.settings.login_lifetime
+        cookie = cookies.set_login(request, self.cookie_name, self.cookie_value, lifetime, by_form=self.by_form)
         old = [name for name in cookies.surplus_logins(request) if name != self.cookie_name]
         return redirect_answer.see_other(self.location, (cookie, *(cookies.clear_login(request, name) for name in old)))
 
@@ -67,6 +74,7 @@ def prepare(
         cookie_name=cookies.login_cookie_name(request, upstream_login.cookie_key(provider, grant_id)),
         cookie_value=f"{state}.{browser_secret}",
         browser_hash=handles.fingerprint(browser_secret.encode()),
+        by_form=provider.answers_by_form,
     )
 
 

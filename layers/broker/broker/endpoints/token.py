@@ -1,11 +1,11 @@
-"""The token endpoint (RFC 6749 section 3.2): authorization_code and refresh_token."""
+"""The token endpoint (RFC 6749 section 3.2): codes, refresh tokens, device codes, and token exchange (RFC 8693)."""
 
 from broker.endpoints import client_requests, cookies
 from broker.endpoints.entry import json_response
 from broker.gateway import Request, Response
 from broker.grants import authorization_code, refresh_token
 from broker.grants.issuing import Issuer, TokenAnswer
-from broker.protocol import device
+from broker.protocol import device, token_exchange
 from broker.protocol.capabilities import GRANT_TYPES
 from broker.protocol.clients import Client
 from broker.protocol.errors import (
@@ -25,16 +25,24 @@ def respond(request: Request, runtime: Runtime) -> Response:
 
 
 def _grant(request: Request, runtime: Runtime, client: Client, form: Parameters) -> Response:
+    if form.get("grant_type") == token_exchange.GRANT_TYPE:
+        return _exchange(request, runtime, client, form)
     return token_response(request, client, grant(request, runtime, client, form))
+
+
+def _exchange(request: Request, runtime: Runtime, client: Client, form: Parameters) -> Response:
+    """The provider's access token. None of the broker's own tokens comes with it."""
+    from broker.grants import token_exchange as exchange
+
+    _check_grant_type(client, token_exchange.GRANT_TYPE)
+    issuer = issuer_for(request, runtime, client)
+    return json_response(exchange.exchange(runtime, issuer, client, token_exchange.read(form)).document())
 
 
 def grant(request: Request, runtime: Runtime, client: Client, form: Parameters) -> TokenAnswer:
     """The tokens that a client, which has authenticated, asks for. Errors: OAuthError, StoreUnavailable."""
     grant_type = form.require("grant_type")
-    if grant_type not in GRANT_TYPES:
-        raise OAuthError(UNSUPPORTED_GRANT_TYPE, "the grant_type is not supported")
-    if grant_type not in client.grant_types:
-        raise OAuthError(UNAUTHORIZED_CLIENT, "this client may not use that grant_type")
+    _check_grant_type(client, grant_type)
     if client.refresh_cookie:
         # The answer sets a cookie, so a foreign page must not be able to cause it: it would log the browser in as
         # somebody else (login CSRF).
@@ -47,6 +55,13 @@ def grant(request: Request, runtime: Runtime, client: Client, form: Parameters) 
 
         return device_code.redeem(runtime, issuer, client, form)
     return authorization_code.redeem(runtime, issuer, client, form)
+
+
+def _check_grant_type(client: Client, grant_type: str) -> None:
+    if grant_type not in GRANT_TYPES:
+        raise OAuthError(UNSUPPORTED_GRANT_TYPE, "the grant_type is not supported")
+    if grant_type not in client.grant_types:
+        raise OAuthError(UNAUTHORIZED_CLIENT, "this client may not use that grant_type")
 
 
 def issuer_for(request: Request, runtime: Runtime, client: Client) -> Issuer:

@@ -3,24 +3,26 @@
 The provider's token is opened with the grant secret in the access token, used, and never shown.
 """
 
-from dataclasses import dataclass, replace
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from broker import audit
-from broker.crypto import sealing, tokens
+from broker.crypto import sealing
 from broker.crypto.tokens import AccessToken
-from broker.endpoints import cors
-from broker.endpoints.entry import error_response, json_response, method_not_allowed, unavailable
+from broker.endpoints import bearer, cors
+from broker.endpoints.bearer import NoCredentials, Session
+from broker.endpoints.entry import json_response, method_not_allowed, unavailable
 from broker.gateway import Request, Response
-from broker.grants import alive, ending, vault
+from broker.grants import granted_scope, reconnect, reconnect_request, vault
 from broker.grants.subjects import subject_of
-from broker.protocol import dpop
-from broker.protocol.capabilities import claims_for, protected_resource_metadata_url
+from broker.grants.vault import Fresh
+from broker.protocol.capabilities import claims_for
 from broker.protocol.clients import Client
 from broker.protocol.errors import (
     BAD_GATEWAY,
     GATEWAY_TIMEOUT,
     INSUFFICIENT_SCOPE,
-    INVALID_REQUEST,
     INVALID_TOKEN,
     PROVIDER_FORBIDS,
     SERVER_ERROR,
@@ -29,15 +31,18 @@ from broker.protocol.errors import (
     ErrorKind,
     OAuthError,
 )
-from broker.protocol.parameters import MalformedParameters
+from broker.protocol.scopes import provider_scope
 from broker.runtime import ProviderUnusable, Runtime
 from broker.store.aws import StoreUnavailable
-from broker.store.grants import Grant, Link
-from broker.upstream.dialect import Profile, fetch_profile
+from broker.store.grants import Link
 from broker.upstream.failures import UpstreamFailure, answer_in_userinfo
-from broker.upstream.http import Deadline
-from broker.upstream.schema import Provider
 
+if TYPE_CHECKING:
+    from broker.upstream.dialect import Profile
+    from broker.upstream.schema import Provider
+
+REFUSED = "userinfo.refused"
+"""The audit event for an access token whose login has ended."""
 _BY_STATUS: dict[int, ErrorKind] = {
     202: TEMPORARILY_UNAVAILABLE,  # "repeat the same request later", which a userinfo client cannot read from a 2xx
     401: INVALID_TOKEN,
@@ -47,20 +52,6 @@ _BY_STATUS: dict[int, ErrorKind] = {
     503: TEMPORARILY_UNAVAILABLE,
     504: GATEWAY_TIMEOUT,
 }
-
-
-class NoCredentials(Exception):
-    """The request has no access token: a challenge without an error code (RFC 6750 section 3.1)."""
-
-
-@dataclass(frozen=True)
-class Session:
-    """A login that its access token opened."""
-
-    token: AccessToken
-    grant: Grant
-    link: Link
-    client: Client
 
 
 def respond(request: Request, runtime: Runtime) -> Response:
@@ -80,106 +71,24 @@ def _respond(request: Request, runtime: Runtime) -> Response:
         return method_not_allowed("GET", "POST")
     client: Client | None = None
     try:
-        token = access_token(request, runtime)
-        client = client_of(runtime, token)
-        check_key(request, runtime, token)
+        token = bearer.access_token(request, runtime, in_form=True)
+        client = bearer.client_of(runtime, token)
+        bearer.check_key(request, runtime, token)
         _require_openid(token)
-        session = session_of(runtime, token, client)
+        session = bearer.session_of(runtime, token, client, REFUSED)
         return json_response(_claims(runtime, request.issuer, session), headers=cors.headers(request, client))
     except NoCredentials:
-        return _challenge(request, runtime, client, None)
+        return bearer.challenge(request, runtime, client, None)
     except OAuthError as error:
-        return _challenge(request, runtime, client, error)
+        return bearer.challenge(request, runtime, client, error, scope="openid")
     except StoreUnavailable as error:
         audit.event("store.unavailable", detail=error.detail)
-        return _challenge(request, runtime, client, unavailable())
-
-
-def access_token(request: Request, runtime: Runtime) -> AccessToken:
-    """The token presented, by header or form body and never by the query (OAuth 2.1 section 5.1). No I/O."""
-    text = token_text(request)
-    token = tokens.read_access_token(text, runtime.keys.ring(), request.issuer)
-    if token is None or request.issuer not in token.audience:
-        raise OAuthError(INVALID_TOKEN, "the access token is not valid here, or has expired")
-    return token
-
-
-def token_text(request: Request) -> str:
-    """The text of the access token. Errors: NoCredentials; OAuthError when there is more than one, or none after the scheme."""
-    authorization = request.headers.get("authorization")
-    in_body = _token_in_body(request)
-    if authorization is None:
-        if in_body is None:
-            raise NoCredentials
-        return in_body
-    if in_body is not None:
-        raise OAuthError(INVALID_REQUEST, "the access token is there in more than one way")
-    scheme, _, text = authorization.partition(" ")
-    if scheme.lower() not in ("bearer", "dpop"):
-        raise NoCredentials
-    text = text.strip()
-    if not text or "," in text or " " in text:
-        # API Gateway joins two Authorization headers with a comma, which no token has.
-        raise OAuthError(INVALID_REQUEST, "the Authorization header must have exactly one access token")
-    return text
-
-
-def _token_in_body(request: Request) -> str | None:
-    if request.method != "POST" or not request.has_form():
-        return None
-    try:
-        form = request.form()
-    except MalformedParameters as error:
-        raise OAuthError(INVALID_REQUEST, str(error)) from None
-    form.reject_repeated()
-    return form.get("access_token")
-
-
-def client_of(runtime: Runtime, token: AccessToken) -> Client:
-    """The client that the token was issued to. Errors: OAuthError invalid_token when it is gone."""
-    client = runtime.client(token.client_id)
-    if client is None or client.disabled:
-        raise OAuthError(INVALID_TOKEN, "the client of this access token is no longer registered")
-    return client
-
-
-def _uses_dpop(request: Request) -> bool:
-    return request.headers.get("authorization", "").partition(" ")[0].lower() == "dpop"
-
-
-def check_key(request: Request, runtime: Runtime, token: AccessToken) -> None:
-    """A bound token comes with a proof of its key, and only such a token does (RFC 9449 sections 7.1 and 7.2).
-
-    Errors: OAuthError with status 401.
-    """
-    if not _uses_dpop(request):
-        if token.cnf_jkt is not None:
-            raise OAuthError(INVALID_TOKEN, "the access token is bound to a key, it needs the scheme DPoP and a proof")
-        return
-    if token.cnf_jkt is None:
-        raise OAuthError(INVALID_TOKEN, "the access token is not bound to a key, it needs the scheme Bearer")
-    from broker.endpoints import dpop_proofs
-
-    try:
-        jkt = dpop_proofs.proven_key(request, runtime, access_token=token_text(request))
-    except OAuthError as error:
-        raise OAuthError(replace(error.kind, status=401), error.description) from None
-    if jkt != token.cnf_jkt:
-        raise OAuthError(INVALID_TOKEN, "the access token is bound to another key")
+        return bearer.challenge(request, runtime, client, unavailable())
 
 
 def _require_openid(token: AccessToken) -> None:
     if "openid" not in token.scope:
         raise OAuthError(INSUFFICIENT_SCOPE, "the access token has no openid scope")
-
-
-def session_of(runtime: Runtime, token: AccessToken, client: Client) -> Session:
-    """The login of the token, in one read. Errors: OAuthError invalid_token when it has ended."""
-    grant, link = runtime.grants.read(token.grant_id)
-    if grant is None or link is None or not alive.stands_behind_access(grant, token.grant_secret):
-        audit.event("userinfo.refused", grant_id=token.grant_id, client_id=token.client_id, reason="ended")
-        raise OAuthError(INVALID_TOKEN, "the login of this access token has ended")
-    return Session(token, grant, link, client)
 
 
 def _claims(runtime: Runtime, issuer: str, session: Session) -> dict[str, object]:
@@ -192,16 +101,15 @@ def profile_of(runtime: Runtime, issuer: str, session: Session) -> Profile | Non
     """What the provider says about the person now; None for a provider that cannot be asked. Errors: OAuthError."""
     try:
         provider = runtime.provider(session.grant.provider)
-        if not provider.has_userinfo:
+        profile = _profile(runtime, provider, session) if provider.has_userinfo else _kept_profile(provider, session)
+        if profile is None:
             return None
-        profile = _profile(runtime, provider, session)
     except ProviderUnusable as error:
         raise OAuthError(
             TEMPORARILY_UNAVAILABLE, "the provider cannot be asked", detail=error.detail, retry_after=60
         ) from None
-    except vault.LinkDead:
-        ending.end(runtime, issuer, session.grant.grant_id, "upstream_revoked")
-        raise OAuthError(INVALID_TOKEN, "the provider has revoked the access, please log in again") from None
+    except vault.LinkDead as dead:
+        raise reconnect.required(runtime, issuer, session.grant, INVALID_TOKEN, dead.reason) from None
     except vault.LinkUnavailable as error:
         raise vault.temporarily_unavailable("the provider's token cannot be renewed", error.retry_after) from None
     if subject_of(session.grant.provider, profile.subject) != session.grant.subject:
@@ -212,26 +120,50 @@ def profile_of(runtime: Runtime, issuer: str, session: Session) -> Profile | Non
 
 def _profile(runtime: Runtime, provider: Provider, session: Session) -> Profile:
     """The provider's answer; a token that it rejects is refreshed once and the call repeated once."""
-    secret = session.token.grant_secret
+    from broker.upstream.dialect import fetch_profile
+
     credentials = runtime.provider_credentials(provider.name)
     try:
-        fresh = vault.fresh_tokens(runtime, provider, session.link, secret)
-        deadline = Deadline.after(runtime.settings.upstream_deadline)
+        fresh = _fresh(runtime, provider, session, session.link)
+        may_renew = fresh.link.version == session.link.version  # a token that was refused as soon as it was new stays refused
+        deadline = vault.call_deadline(runtime, before_refresh=may_renew)
         try:
             return fetch_profile(provider, credentials, runtime.http, fresh.tokens, deadline=deadline)
         except UpstreamFailure as failure:
-            if not answer_in_userinfo(failure).refresh_and_repeat:
+            if not may_renew or not answer_in_userinfo(failure).refresh_and_repeat:
                 raise
-        fresh = vault.fresh_tokens(runtime, provider, fresh.link, secret, rejected_version=fresh.link.version)
+        fresh = _fresh(runtime, provider, session, fresh.link, rejected_version=fresh.link.version)
+        deadline = vault.call_deadline(runtime, before_refresh=False)
         return fetch_profile(provider, credentials, runtime.http, fresh.tokens, deadline=deadline)
     except UpstreamFailure as failure:
         vault.report(session.grant.grant_id, provider.name, "userinfo", failure)
-        raise _upstream_error(failure) from None
+        raise _upstream_error(runtime, session, failure) from None
     except sealing.SealBroken:
         raise OAuthError(INVALID_TOKEN, "the login of this access token has ended") from None
 
 
-def _upstream_error(failure: UpstreamFailure) -> OAuthError:
+def _kept_profile(provider: Provider, session: Session) -> Profile | None:
+    """What the provider's ID token said at the login; None where the login had none to go by."""
+    from broker.upstream import id_token
+
+    grant = session.grant
+    try:
+        tokens = vault.tokens_of(session.link, session.token.grant_secret)
+    except sealing.SealBroken:
+        raise OAuthError(INVALID_TOKEN, "the login of this access token has ended") from None
+    profile = id_token.kept_profile(provider, provider_scope(grant.scope), tokens)
+    return profile if profile and subject_of(grant.provider, profile.subject) == grant.subject else None
+
+
+def _fresh(
+    runtime: Runtime, provider: Provider, session: Session, link: Link, rejected_version: int | None = None
+) -> Fresh:
+    fresh = vault.fresh_tokens(runtime, provider, link, session.token.grant_secret, rejected_version=rejected_version)
+    granted_scope.note(runtime, session.grant, fresh.tokens)
+    return fresh
+
+
+def _upstream_error(runtime: Runtime, session: Session, failure: UpstreamFailure) -> OAuthError:
     answer = answer_in_userinfo(failure)
     kind = _BY_STATUS.get(answer.status, SERVER_ERROR)
     descriptions = {
@@ -240,31 +172,12 @@ def _upstream_error(failure: UpstreamFailure) -> OAuthError:
         429: "the provider asks to come back later",
         504: "the provider did not answer in time",
     }
+    # The login goes on, and its link may work for other calls; what this one wants, only the person can give.
+    asks_person = answer.status in (401, 403)
+    token, grant = session.token, session.grant
     return OAuthError(
-        kind, descriptions.get(answer.status, "the provider could not answer"), retry_after=answer.retry_after
+        kind,
+        descriptions.get(answer.status, "the provider could not answer"),
+        retry_after=answer.retry_after,
+        reconnect_url=reconnect_request.url(runtime.keys.ring(), token.issuer, grant) if asks_person else None,
     )
-
-
-def _challenge(request: Request, runtime: Runtime, client: Client | None, error: OAuthError | None) -> Response:
-    """The error with its WWW-Authenticate challenge (RFC 6750 section 3)."""
-    headers = cors.headers_of_error(request, runtime, client)
-    # RFC 9728 section 5.1: who came without knowing the broker finds out from there where to get a token.
-    where = f'resource_metadata="{protected_resource_metadata_url(request.issuer)}"'
-    realm = f'realm="{request.issuer}"'
-    if error is None:
-        return Response(401, headers={**headers, "www-authenticate": _challenges(request, [realm, where], both=True)})
-    if error.kind.status == 401 or error.kind in (INSUFFICIENT_SCOPE, INVALID_REQUEST):
-        parameters = [realm, f'error="{error.kind.code}"', f'error_description="{error.description}"']
-        if error.kind is INSUFFICIENT_SCOPE:
-            parameters.append('scope="openid"')
-        parameters.append(where)
-        headers["www-authenticate"] = _challenges(request, parameters, both=error.kind.status == 401)
-    return error_response(error, headers)
-
-
-def _challenges(request: Request, parameters: list[str], *, both: bool) -> str:
-    """The challenge of the scheme that the request used; `both`: with the other way to present a token beside Bearer."""
-    if _uses_dpop(request):
-        return dpop.challenge(*parameters)
-    bearer = f"Bearer {', '.join(parameters)}"
-    return f"{bearer}, {dpop.challenge()}" if both else bearer

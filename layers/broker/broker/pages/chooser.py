@@ -3,7 +3,10 @@
 It consumes nothing: a pushed request is still there after it was shown, and going back shows it again.
 """
 
+from __future__ import annotations
+
 from html import escape
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from broker.gateway import Request, Response
@@ -12,7 +15,9 @@ from broker.pages.branding import current, say
 from broker.protocol.clients import Client
 from broker.protocol.parameters import Parameters
 from broker.runtime import ProviderUnusable, Runtime
-from broker.upstream.schema import Provider
+
+if TYPE_CHECKING:
+    from broker.upstream.schema import Provider
 
 
 def render(request: Request, runtime: Runtime, client: Client, parameters: Parameters) -> Response:

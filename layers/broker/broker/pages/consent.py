@@ -28,7 +28,8 @@ def render(request: Request, client: Client, asked: Question, login: str, provid
     fields = page.hidden_fields((("login", login), ("token", asked.form_token)))
     body = (
         f"{_where(client, redirect_uri)}{_person(asked, provider)}"
-        f"<h2>{say('consent.scopes')}</h2>{parts.permissions(asked.grant.scope, provider)}{_cautions(client, name, redirect_uri)}"
+        f"<h2>{say('consent.scopes')}</h2>{parts.permissions(asked.grant.granted_scope, provider)}"
+        f"{_cautions(client, name, redirect_uri)}"
         f'<form method="post" action="{escape(request.issuer)}/consent">{fields}<div class="actions">'
         f'<button type="submit" name="decision" value="allow">{say("consent.allow")}</button>'
         f'<button type="submit" name="decision" value="deny" class="quiet">{say("consent.deny")}</button></div></form>'

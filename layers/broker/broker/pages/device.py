@@ -1,7 +1,10 @@
 """The pages of the device authorization grant (RFC 8628 section 3.3): the code, the question, and what became of it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from html import escape
+from typing import TYPE_CHECKING
 
 from broker.gateway import Request, Response
 from broker.pages import error as error_page
@@ -11,7 +14,9 @@ from broker.protocol import device
 from broker.protocol.clients import Client
 from broker.protocol.errors import ACCESS_DENIED, TEMPORARILY_UNAVAILABLE, OAuthError
 from broker.store.grants import Grant
-from broker.upstream.schema import Provider
+
+if TYPE_CHECKING:
+    from broker.upstream.schema import Provider
 
 
 def enter(request: Request, prefilled: str, token: str, *, problem: str = "", status: int = 200) -> Response:

@@ -50,6 +50,7 @@ class AuthorizationRequest:
     """A checked request. `provider` is None when the client may use several and did not say which.
 
     dpop_jkt: thumbprint of the DPoP key that the code is to be bound to (RFC 9449 section 10).
+    reconnects: id of the login whose place the new one is to take (docs/links.md), "" for none.
     """
 
     address: ReturnAddress
@@ -62,6 +63,7 @@ class AuthorizationRequest:
     max_age: int | None
     prompts: tuple[str, ...]
     dpop_jkt: str | None = None
+    reconnects: str = ""
 
 
 def return_address(client: Client, parameters: Parameters) -> ReturnAddress:

@@ -2,12 +2,12 @@
 
 from urllib.parse import urlsplit
 
-from broker.protocol import client_authentication, device, dpop, pkce
+from broker.protocol import client_authentication, device, dpop, pkce, token_exchange
 from broker.protocol.clients import OIDC_SCOPES
 
 RESPONSE_TYPES = ("code",)
 RESPONSE_MODES = ("query", "form_post")
-GRANT_TYPES = ("authorization_code", "refresh_token", device.GRANT_TYPE)
+GRANT_TYPES = ("authorization_code", "refresh_token", device.GRANT_TYPE, token_exchange.GRANT_TYPE)
 PROMPTS = ("none", "login", "consent", "select_account")
 ID_TOKEN_ALGORITHMS = ("RS256", "ES256")
 INTROSPECTION_METHODS = tuple(method for method in client_authentication.METHODS if method != "none")

@@ -56,6 +56,8 @@ class Client:
         dialect: name of the provider whose dialect it may speak to the broker, at that dialect's own paths; None is
             standard OAuth alone.
         token_by_get: there it may also ask for tokens by GET, which puts its secret into the URL.
+        token_exchange: names of the providers whose access tokens it may be given (RFC 8693).
+        proxy: names of the providers whose APIs it may call through the broker.
     """
 
     client_id: str
@@ -94,6 +96,8 @@ class Client:
     registration_token: str | None = field(default=None, repr=False)
     dialect: str | None = None
     token_by_get: bool = False
+    token_exchange: tuple[str, ...] = ()
+    proxy: tuple[str, ...] = ()
     access_token_lifetime: int | None = None
     idle_lifetime: int | None = None
     absolute_lifetime: int | None = None

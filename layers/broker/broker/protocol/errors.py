@@ -49,6 +49,7 @@ USE_DPOP_NONCE = ErrorKind("use_dpop_nonce")  # RFC 9449 section 8
 FORBIDDEN_ORIGIN = ErrorKind(
     "access_denied", 403
 )  # a browser request without the proof that it came from the client's own pages
+PROXY_REFUSED = ErrorKind("access_denied", 403)  # what no access token of this login may do at the proxy
 REQUEST_TOO_LARGE = ErrorKind("invalid_request", 413)  # RFC 9126 section 2.3
 METHOD_NOT_ALLOWED = ErrorKind("invalid_request", 405)
 UNSUPPORTED_MEDIA_TYPE = ErrorKind("invalid_request", 400)
@@ -67,14 +68,24 @@ class OAuthError(Exception):
         description: for the client's developer. Never holds a token, secret or anything an upstream said.
         detail: for the log only; still never a token or secret.
         retry_after: seconds after which the same request may succeed.
+        reconnect_url: where the person logs in again at the provider so that the client gets a new login (docs/links.md).
     """
 
-    def __init__(self, kind: ErrorKind, description: str, *, detail: str = "", retry_after: int | None = None) -> None:
+    def __init__(
+        self,
+        kind: ErrorKind,
+        description: str,
+        *,
+        detail: str = "",
+        retry_after: int | None = None,
+        reconnect_url: str | None = None,
+    ) -> None:
         super().__init__(kind.code)
         self.kind = kind
         self.description = wire_text(description)
         self.detail = detail
         self.retry_after = retry_after
+        self.reconnect_url = reconnect_url
 
 
 def wire_text(text: str) -> str:

@@ -2,21 +2,25 @@
 
 The algorithm has to fit the key's own type, never the other way round: so `none` and HMAC, with a public key taken for a
 secret, have no way in (RFC 8725 sections 2.1 and 3.1). Must never accept a key that shows a private member.
+
+`cryptography` is imported where a key is read or used: everybody imports this module, and few requests bring a JWT.
 """
+
+from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256
+from typing import TYPE_CHECKING, Any
 
 from broker.encoding import b64url, from_b64url
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+
+    PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 
 ALGORITHMS = ("ES256", "EdDSA", "RS256", "PS256")
 MAX_BYTES = 8192
@@ -28,8 +32,6 @@ RSA_BITS = (2048, 4096)
 _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _THUMBPRINT_MEMBERS = {"EC": ("crv", "kty", "x", "y"), "RSA": ("e", "kty", "n"), "OKP": ("crv", "kty", "x")}
 _P256_BYTES = 32
-
-PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 
 
 class BadJWT(ValueError):
@@ -92,6 +94,10 @@ def is_signed_by(jwt: SignedJWT, key: VerificationKey) -> bool:
     """Whether this key made the signature, with an algorithm that it may be used with."""
     if jwt.algorithm not in key.algorithms:
         return False
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+    from cryptography.hazmat.primitives.hashes import SHA256
+
     try:
         match key.key:
             case ec.EllipticCurvePublicKey():
@@ -172,6 +178,8 @@ def _usable(entry: Mapping[str, Any]) -> VerificationKey | None:
 
 
 def _public_key(jwk: Mapping[str, Any]) -> tuple[PublicKey, tuple[str, ...]]:
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
     match jwk["kty"], jwk.get("crv"):
         case "EC", "P-256":
             x, y = (int.from_bytes(_exactly(_P256_BYTES, from_b64url(jwk[name]))) for name in ("x", "y"))
@@ -195,11 +203,16 @@ def _exactly(length: int, raw: bytes) -> bytes:
 
 def _der(signature: bytes) -> bytes:
     """An ECDSA signature as `cryptography` takes it, from R and S in a row (RFC 7518 section 3.4)."""
+    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
     raw = _exactly(2 * _P256_BYTES, signature)
     return encode_dss_signature(int.from_bytes(raw[:_P256_BYTES]), int.from_bytes(raw[_P256_BYTES:]))
 
 
 def _rsa_padding(algorithm: str) -> padding.AsymmetricPadding:
+    from cryptography.hazmat.primitives.asymmetric import padding
+    from cryptography.hazmat.primitives.hashes import SHA256
+
     if algorithm == "PS256":
         return padding.PSS(padding.MGF1(SHA256()), SHA256.digest_size)  # RFC 7518 section 3.5
     return padding.PKCS1v15()

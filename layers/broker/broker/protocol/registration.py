@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import parse_qsl, urlsplit
 
-from broker.protocol import client_id_urls, jws
+from broker.protocol import client_id_urls, jws, token_exchange
 from broker.protocol.capabilities import GRANT_TYPES, ID_TOKEN_ALGORITHMS
 from broker.protocol.client_authentication import METHODS
 from broker.protocol.clients import SECRET_METHODS, Client, web_origin
@@ -25,7 +25,7 @@ MAX_NAME = 100
 APPLICATION_TYPES = ("web", "native")
 _LISTS = (
     *("redirect_uris", "origins", "providers", "scope", "grant_types", "resources", "auth_methods"),
-    *("served_resources", "post_logout_redirect_uris"),
+    *("served_resources", "post_logout_redirect_uris", "token_exchange", "proxy"),
 )
 PAGES = ("client_uri", "logo_uri", "policy_uri", "tos_uri")
 MAX_KEYS = 10
@@ -142,7 +142,7 @@ def _grant_faults(client: Client) -> Iterator[tuple[str, str]]:
     unknown = [name for name in client.grant_types if name not in GRANT_TYPES]
     if unknown or not client.grant_types:
         yield "grant_types", f"must be of {', '.join(GRANT_TYPES)}"
-    if client.grant_types == ("refresh_token",):
+    if set(client.grant_types) - {token_exchange.GRANT_TYPE} == {"refresh_token"}:
         yield "grant_types", "refresh_token needs another beside it, as only a login gives a refresh token"
     if "authorization_code" in client.grant_types and not client.redirect_uris:
         yield "redirect_uris", "must have at least one, as the grant type authorization_code returns to it"

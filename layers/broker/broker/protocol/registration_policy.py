@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from broker.protocol import token_exchange
 from broker.protocol.capabilities import GRANT_TYPES
 from broker.protocol.clients import OIDC_SCOPES
 from broker.protocol.registration import LIFETIMES, InvalidRegistration, is_resource, is_scope_token
@@ -94,6 +95,8 @@ def _faults(policy: RegistrationPolicy) -> Iterator[tuple[str, str]]:
         yield "scope", "must be scopes of printable ASCII without space, quote and backslash (RFC 6749 section 3.3)"
     if not policy.grant_types or set(policy.grant_types) - set(GRANT_TYPES):
         yield "grant_types", f"must be of {', '.join(GRANT_TYPES)}"
+    if token_exchange.GRANT_TYPE in policy.grant_types:
+        yield "grant_types", "must not have token-exchange: who gets a provider's token is decided client by client"
     if not all(is_resource(resource) for resource in policy.resources):
         yield "resources", "must be absolute URIs without a fragment (RFC 8707 section 2)"
     if not all(_HOST.fullmatch(host) or _APP_SCHEME.fullmatch(host) for host in policy.redirect_hosts):

@@ -39,16 +39,13 @@ __all__ = [
     "Profile",
     "authorization_url",
     "callback_redirect_uri",
-    "can_refresh",
     "exchange_code",
     "fetch_profile",
     "read_callback",
-    "refresh_due_at",
     "refresh_tokens",
     "revoke_tokens",
 ]
 
-MARGIN_MOST = 120
 MAX_SUBJECT = 255  # OpenID Connect Core section 2
 MAX_CLAIM = 4096
 _BOOLEANS = frozenset({"email_verified", "phone_number_verified"})
@@ -242,22 +239,3 @@ def revoke_tokens(
     )
     perform(call, Values(provider, credentials, tokens.kept, tokens), http, deadline, sleep)
     return True
-
-
-def can_refresh(provider: Provider, tokens: UpstreamTokens) -> bool:
-    """Whether there is something to refresh with."""
-    return provider.refresh.using == "access_token" or tokens.refresh_token is not None
-
-
-def refresh_due_at(provider: Provider, tokens: UpstreamTokens, now: int) -> int | None:
-    """When the access token is to be renewed, in epoch seconds: a margin before its end. None: it has no known end.
-
-    now: when the tokens were received, since the usual margin, min(120 s, a tenth of the lifetime), is of what is
-    left then.
-    """
-    if tokens.expires_at is None:
-        return None
-    margin = provider.refresh.margin
-    if margin is None:
-        margin = min(MARGIN_MOST, max(0, tokens.expires_at - now) // 10)
-    return tokens.expires_at - margin

@@ -1,14 +1,16 @@
 """Userinfo at the paths of dialects: the person's profile in the shape that a guide gives it."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from broker import audit, clock
 from broker.crypto import tokens
-from broker.endpoints import cors, userinfo
+from broker.endpoints import bearer, cors, userinfo
+from broker.endpoints.bearer import NoCredentials, Session
 from broker.endpoints.drop_in import dialect_at
 from broker.endpoints.entry import json_response, method_not_allowed, unavailable
-from broker.endpoints.userinfo import NoCredentials, Session
 from broker.gateway import Request, Response
 from broker.protocol.capabilities import claims_for
 from broker.protocol.clients import Client
@@ -16,9 +18,9 @@ from broker.protocol.errors import INVALID_REQUEST, INVALID_TOKEN, OAuthError
 from broker.protocol.parameters import MalformedParameters
 from broker.runtime import Runtime
 from broker.store.aws import StoreUnavailable
-from broker.upstream.dialect import Profile
 
 if TYPE_CHECKING:
+    from broker.upstream.dialect import Profile
     from broker.upstream.serve import ServedDialect, ServedProfile
 
 STANDARD = "/userinfo"
@@ -38,20 +40,20 @@ def respond(request: Request, runtime: Runtime) -> Response:
     return _answer(request, runtime, dialect, dialect.profile)
 
 
-def _answer(request: Request, runtime: Runtime, dialect: "ServedDialect", served: "ServedProfile") -> Response:
+def _answer(request: Request, runtime: Runtime, dialect: ServedDialect, served: ServedProfile) -> Response:
     client: Client | None = None
     fault = "invalid"
     try:
         request = _with_bearer(request, served)
         fault = _fault(request, runtime)
-        token = userinfo.access_token(request, runtime)
-        client = userinfo.client_of(runtime, token)
+        token = bearer.access_token(request, runtime, in_form=True)
+        client = bearer.client_of(runtime, token)
         fault = "invalid"
-        userinfo.check_key(request, runtime, token)
+        bearer.check_key(request, runtime, token)
         if client.dialect != dialect.name:
             raise OAuthError(INVALID_TOKEN, "the access token is not for the dialect of this address")
         fault = "revoked"
-        session = userinfo.session_of(runtime, token, client)
+        session = bearer.session_of(runtime, token, client, userinfo.REFUSED)
         document = _document(session, userinfo.profile_of(runtime, request.issuer, session), served)
         return json_response(document, headers=_cors(request, runtime, client, served))
     except NoCredentials:
@@ -64,7 +66,7 @@ def _answer(request: Request, runtime: Runtime, dialect: "ServedDialect", served
     return _refusal(request, error, fault, served, _cors(request, runtime, client, served))
 
 
-def _with_bearer(request: Request, served: "ServedProfile") -> Request:
+def _with_bearer(request: Request, served: ServedProfile) -> Request:
     """The request with its access token in the header, where the dialect lets it be in the query."""
     try:
         query = request.query()
@@ -79,12 +81,12 @@ def _with_bearer(request: Request, served: "ServedProfile") -> Request:
 
 def _fault(request: Request, runtime: Runtime) -> str:
     """What it would mean if the access token were refused: "expired", or "invalid". No I/O. Errors: as token_text."""
-    text = userinfo.token_text(request)
+    text = bearer.token_text(request, in_form=True)
     token = tokens.read_access_token(text, runtime.keys.ring(), request.issuer, even_expired=True)
     return "expired" if token is not None and token.expires_at <= clock.now() else "invalid"
 
 
-def _document(session: Session, profile: Profile | None, served: "ServedProfile") -> dict[str, object]:
+def _document(session: Session, profile: Profile | None, served: ServedProfile) -> dict[str, object]:
     claims = claims_for(session.token.scope, dict(profile.claims)) if profile else {}
     values = {"subject": _subject(session, profile), **{name: value for name, value in claims.items() if value}}
     document: dict[str, object] = dict(served.constants)
@@ -114,7 +116,7 @@ def _number(value: object) -> object:
 
 
 def _refusal(
-    request: Request, error: OAuthError, fault: str, served: "ServedProfile", headers: dict[str, str]
+    request: Request, error: OAuthError, fault: str, served: ServedProfile, headers: dict[str, str]
 ) -> Response:
     """The error in the dialect's shape, with the words of its challenge (RFC 6750 section 3)."""
     status, text = error.kind.status, error.description
@@ -129,7 +131,7 @@ def _refusal(
     return json_response({"error": error.kind.code, "error_description": text}, status, headers)
 
 
-def _preflight(request: Request, runtime: Runtime, served: "ServedProfile") -> Response:
+def _preflight(request: Request, runtime: Runtime, served: ServedProfile) -> Response:
     if served.cors == "listed":
         return cors.preflight(request, runtime, "GET")
     allowed = {
@@ -147,7 +149,7 @@ _ANY_ORIGIN = {
 """For an answer that no cookie opens: whoever has the access token can read it anyway, from a page or not."""
 
 
-def _cors(request: Request, runtime: Runtime, client: Client | None, served: "ServedProfile") -> dict[str, str]:
+def _cors(request: Request, runtime: Runtime, client: Client | None, served: ServedProfile) -> dict[str, str]:
     if served.cors == "any":
         return dict(_ANY_ORIGIN)
     return cors.headers_of_error(request, runtime, client)

@@ -1,0 +1,291 @@
+"""`make deploy` and `make delete`: what they ask, what they run, what they say afterwards, and what they never delete."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import click
+import pytest
+from botocore.exceptions import ClientError
+from click.testing import CliRunner, Result
+
+from broker_cli.main import broker
+from broker_deploy import command, settings_file
+from broker_deploy.settings_file import Deployment
+from broker_deploy.stack import SIGN_IN, Account, Aws, AwsProblem
+from broker_local.server import PROJECT
+from broker_local.template import Template
+
+OUTPUTS = {
+    "Issuer": "https://login.example.com",
+    "RegistryTable": "mine-RegistryTable-1",
+    "GrantsTable": "mine-GrantsTable-1",
+    "KeysSecret": "arn:aws:secretsmanager:eu-west-1:1:secret:KeysSecret-1",
+    "ProviderSecretPrefix": "mine/provider/",
+    "Dashboard": "https://eu-west-1.console.aws.amazon.com/cloudwatch/home",
+}
+ANSWERS = "mine\neu-west-1\nops@example.com\n\n"
+
+
+class FakeAws:
+    """An account with one stack."""
+
+    stack: Mapping[str, str] | None = OUTPUTS
+    keys = False
+    deleted: list[str]
+
+    def __init__(self, region: str | None = None) -> None:
+        self.region = region
+
+    def account(self) -> Account:
+        return Account("123456789012", self.region or "eu-west-1")
+
+    def outputs(self, stack: str) -> Mapping[str, str] | None:
+        return type(self).stack if stack == "mine" else None
+
+    def has_keys(self, secret: str) -> bool:
+        assert secret == OUTPUTS["KeysSecret"]
+        return type(self).keys
+
+    def delete_table(self, table: str) -> None:
+        type(self).deleted.append(table)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A project folder with a `sam` that writes down how it was called, and fails where the file `fail` says so."""
+    shutil.copy(PROJECT / "samconfig.toml", tmp_path)
+    sam = tmp_path / "bin" / "sam"
+    sam.parent.mkdir()
+    sam.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n[ "$1" != "$(cat {tmp_path}/fail 2>/dev/null)" ]\n')
+    sam.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{sam.parent}:/usr/bin:/bin")
+    monkeypatch.setattr(command, "Aws", FakeAws)
+    monkeypatch.setattr(FakeAws, "stack", OUTPUTS)
+    monkeypatch.setattr(FakeAws, "keys", False)
+    FakeAws.deleted = []
+    yield tmp_path
+
+
+def run(project: Path, *arguments: str, answers: str = "") -> Result:
+    return CliRunner().invoke(command.commands, list(arguments), obj=project, input=answers)
+
+
+def calls(project: Path) -> list[str]:
+    """How `sam` was called."""
+    written = project / "calls"
+    return written.read_text("utf-8").splitlines() if written.exists() else []
+
+
+def test_a_first_deployment_asks_little_and_remembers_it(project: Path) -> None:
+    done = run(project, "deploy", answers=ANSWERS)
+    assert done.exit_code == 0, done.output
+    config = f"--config-file {project}/samconfig.local.toml"
+    assert calls(project) == [f"build {config}", f"deploy {config}"]
+    written = tomllib.loads((project / "samconfig.local.toml").read_text("utf-8"))["default"]
+    assert written["global"]["parameters"] == {"stack_name": "mine", "region": "eu-west-1"}
+    assert written["deploy"]["parameters"]["parameter_overrides"] == ["AlarmEmail=ops@example.com"]
+    shared = tomllib.loads((PROJECT / "samconfig.toml").read_text("utf-8"))["default"]
+    assert {k: v for k, v in written["deploy"]["parameters"].items() if k != "parameter_overrides"} == shared["deploy"][
+        "parameters"
+    ]
+    assert "the AWS account 123456789012" in done.output
+
+
+def test_a_later_deployment_asks_nothing(project: Path) -> None:
+    settings_file.write(project, Deployment("mine", "eu-west-1", {}))
+    before = (project / "samconfig.local.toml").read_bytes()
+    done = run(project, "deploy")
+    assert done.exit_code == 0, done.output
+    assert [call.split()[0] for call in calls(project)] == ["build", "deploy"]
+    assert (project / "samconfig.local.toml").read_bytes() == before
+
+
+def test_a_domain_needs_its_certificate(project: Path) -> None:
+    """And what is not one is asked for again."""
+    arn = "arn:aws:acm:eu-west-1:123456789012:certificate/12-ab"
+    done = run(project, "deploy", answers=f"mine\nnowhere\neu-west-1\n\nlogin.example.com\nnone\n{arn}\n")
+    assert done.exit_code == 0, done.output
+    assert done.output.count("That is not one.") == 2
+    written = tomllib.loads((project / "samconfig.local.toml").read_text("utf-8"))
+    assert written["default"]["deploy"]["parameters"]["parameter_overrides"] == [
+        "DomainName=login.example.com",
+        f"CertificateArn={arn}",
+    ]
+
+
+def test_what_is_asked_are_parameters_of_the_template_with_its_own_patterns() -> None:
+    parameters = Template.load(PROJECT / "template.yaml", stack="x", overrides={})._document["Parameters"]
+    for name, pattern in (("AlarmEmail", command._EMAIL), ("DomainName", command._DOMAIN)):
+        assert f"^{pattern.pattern}$" == parameters[name]["AllowedPattern"]
+    assert f"^({command._CERTIFICATE.pattern})?$" == parameters["CertificateArn"]["AllowedPattern"]
+
+
+@pytest.mark.parametrize("keys", [False, True])
+def test_it_ends_with_commands_that_exist(project: Path, keys: bool) -> None:
+    """Real ones: each is parsed by the command `broker` itself. Keys are made only where there are none."""
+    FakeAws.keys = keys
+    done = run(project, "deploy", answers=ANSWERS)
+    found = re.findall(r"^    \.venv/bin/broker (--stack mine --region eu-west-1 .+)$", done.output, re.MULTILINE)
+    assert len(found) == (4 if keys else 5)
+    assert ("keys init" in done.output) is not keys
+    for line in found:
+        words = line.split()[4:]
+        reached: click.Command = broker
+        while isinstance(reached, click.Group):
+            reached = reached.commands[words.pop(0)]
+        options = {option for parameter in reached.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= options
+    assert "https://login.example.com/callback/github" in done.output
+    assert OUTPUTS["Dashboard"] in done.output
+
+
+def test_every_parameter_can_be_asked_for(project: Path) -> None:
+    settings_file.write(project, Deployment("mine", "eu-west-1", {}))
+    assert run(project, "deploy", "--guide-all").exit_code == 0
+    assert calls(project)[1].startswith("deploy --guided --config-file ")
+
+
+@pytest.mark.parametrize("step", ["build", "deploy"])
+def test_it_stops_where_sam_fails(project: Path, step: str) -> None:
+    (project / "fail").write_text(step)
+    done = run(project, "deploy", answers=ANSWERS)
+    assert done.exit_code == 1
+    assert f"`sam {step}` failed." in done.output
+    assert "Deployed" not in done.output
+    assert calls(project)[-1].startswith(step)
+
+
+def test_a_deployment_that_was_declined_is_not_called_one(project: Path) -> None:
+    """SAM's own question about the change set can be answered no."""
+    FakeAws.stack = None
+    done = run(project, "deploy", answers=ANSWERS)
+    assert done.exit_code == 1
+    assert "nothing was deployed" in done.output
+
+
+def test_without_answers_nothing_happens(project: Path) -> None:
+    assert run(project, "deploy", answers="").exit_code == 1
+    assert calls(project) == []
+    assert not (project / "samconfig.local.toml").exists()
+
+
+def test_delete_asks_for_the_name_and_says_what_stays(project: Path) -> None:
+    settings_file.write(project, Deployment("mine", "eu-west-1", {}))
+    done = run(project, "delete", answers="mine\nn\n")
+    assert done.exit_code == 0, done.output
+    assert calls(project) == ["delete --no-prompts --stack-name mine --region eu-west-1"]
+    assert FakeAws.deleted == []
+    for kept in ("mine-RegistryTable-1", "mine-GrantsTable-1", OUTPUTS["KeysSecret"], "mine/provider/"):
+        assert kept in done.output
+
+
+def test_delete_takes_the_logins_along_when_told_to(project: Path) -> None:
+    settings_file.write(project, Deployment("mine", "eu-west-1", {}))
+    done = run(project, "delete", answers="mine\ny\n")
+    assert FakeAws.deleted == ["mine-GrantsTable-1"]
+    after = done.output.partition("These stay")[2]
+    assert "mine-GrantsTable-1" not in after
+    assert "mine-RegistryTable-1" in after
+
+
+@pytest.mark.parametrize(("arguments", "answers"), [((), "other\n"), (("--confirm", "other"), ""), ((), "")])
+def test_delete_does_nothing_without_the_name(project: Path, arguments: tuple[str, ...], answers: str) -> None:
+    settings_file.write(project, Deployment("mine", "eu-west-1", {}))
+    assert run(project, "delete", *arguments, answers=answers).exit_code == 1
+    assert calls(project) == []
+
+
+def test_delete_with_the_name_given_asks_nothing_and_keeps_the_logins(project: Path) -> None:
+    settings_file.write(project, Deployment("mine", "eu-west-1", {}))
+    assert run(project, "delete", "--confirm", "mine").exit_code == 0
+    assert FakeAws.deleted == []
+
+
+def test_there_is_nothing_to_delete(project: Path) -> None:
+    assert "nothing was deployed" in run(project, "delete").output
+    settings_file.write(project, Deployment("another", "eu-west-1", {}))
+    assert "There is no stack another" in run(project, "delete").output
+    (project / "samconfig.local.toml").write_text("version = 0.1\n")
+    assert "names no stack_name or no region" in run(project, "delete").output
+
+
+# ---------------------------------------------------------------- AWS
+
+
+def test_missing_credentials_are_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(AwsProblem) as problem:
+        Aws("eu-west-1").account()
+    assert str(problem.value) == SIGN_IN
+
+
+class _Client:
+    """Stands for every AWS client: says what it was given, or raises it."""
+
+    def __init__(self, **answers: Any) -> None:
+        self._answers = answers
+        self.called: list[tuple[str, dict[str, Any]]] = []
+
+    def __getattr__(self, operation: str) -> Any:
+        def call(**arguments: Any) -> Any:
+            self.called.append((operation, arguments))
+            answer = self._answers.get(operation, {})
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return call
+
+    def get_waiter(self, _name: str) -> Any:
+        return _Client()
+
+
+def _refused(code: str, message: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message}}, "Operation")
+
+
+def _aws(monkeypatch: pytest.MonkeyPatch, client: _Client) -> Aws:
+    monkeypatch.setattr(botocore.session.Session, "create_client", lambda *_a, **_k: client)
+    return Aws("eu-west-1")
+
+
+def test_a_stack_that_is_not_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = _refused("ValidationError", "Stack with id mine does not exist")
+    assert _aws(monkeypatch, _Client(describe_stacks=gone)).outputs("mine") is None
+    with pytest.raises(AwsProblem, match="AccessDenied, not for you"):
+        _aws(monkeypatch, _Client(describe_stacks=_refused("AccessDenied", "not for you."))).outputs("mine")
+    stack = {"Stacks": [{"Outputs": [{"OutputKey": "Issuer", "OutputValue": "https://i"}]}]}
+    assert _aws(monkeypatch, _Client(describe_stacks=stack)).outputs("mine") == {"Issuer": "https://i"}
+
+
+def test_expired_credentials_are_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AwsProblem, match=r"does not take your credentials \(ExpiredToken\)"):
+        _aws(monkeypatch, _Client(get_caller_identity=_refused("ExpiredToken", "x"))).account()
+
+
+def test_a_secret_without_a_version_has_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not _aws(monkeypatch, _Client(describe_secret={"Name": "k"})).has_keys("k")
+    assert _aws(monkeypatch, _Client(describe_secret={"VersionIdsToStages": {"v": ["AWSCURRENT"]}})).has_keys("k")
+
+
+@pytest.mark.parametrize("protected", [True, False])
+def test_a_protected_table_is_deleted_in_two_steps(monkeypatch: pytest.MonkeyPatch, protected: bool) -> None:
+    client = _Client(describe_table={"Table": {"DeletionProtectionEnabled": protected}})
+    _aws(monkeypatch, client).delete_table("t")
+    unprotect = [("update_table", {"TableName": "t", "DeletionProtectionEnabled": False})] if protected else []
+    assert client.called == [
+        ("describe_table", {"TableName": "t"}),
+        *unprotect,
+        ("delete_table", {"TableName": "t"}),
+    ]
