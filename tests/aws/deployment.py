@@ -333,6 +333,9 @@ def fresh_account(machine: Machine) -> Iterator[Deployment]:
                 yield Deployment(machine, port, certificates, front, secret, secrets.token_urlsafe(30))
         finally:
             emulator.terminate()
+            emulator.wait(timeout=30)
+            for unpacked in machine.folder.glob("ministack-lambda-*"):
+                shutil.rmtree(unpacked, ignore_errors=True)
 
 
 def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

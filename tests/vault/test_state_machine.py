@@ -53,14 +53,22 @@ WINDOWS = {"forgiving": 30, "strict": 0}
 MOST_LOGINS = 4
 TROUBLE = 30.0
 """Seconds after a fault during which a request may be told to come back later."""
+Turns = list[tuple[int, Order]]
 WHICH = st.integers(0, 11)
-IDLE = st.sampled_from([*[0] * 8, 1, 6, 9, 31, 275, 310])
-OLDER = st.sampled_from([0, 0, 0, 0, 1, 2])
-KINDS = st.sampled_from(["redeem", *["refresh"] * 5, *["userinfo"] * 3, "revoke"])
-ORDERS = st.builds(
-    lambda well, ill: [Order.GO] * well + ill, st.integers(0, 6), st.lists(st.sampled_from(list(Order)), max_size=3)
+IDLE = st.sampled_from([0, 0, 0, 1, 6, 9, 31, 275, 310, 310])
+ASKS = st.lists(
+    st.tuples(
+        st.sampled_from([*["refresh"] * 12, *["userinfo"] * 5, "redeem", "revoke"]),
+        st.sampled_from([*[0] * 12, 1, 1, 2]),
+    ),
+    max_size=3,
 )
-"""What becomes of the next steps of a request; those after them go well."""
+TURNS = st.builds(
+    lambda well, ill: [(which, Order.GO) for which in well] + ill,
+    st.lists(st.integers(0, 2), max_size=9),
+    st.lists(st.tuples(st.integers(0, 2), st.sampled_from(list(Order)[::-1])), max_size=4),
+)
+"""Who takes the next steps, and what becomes of them; the first of them go well."""
 
 
 @dataclass
@@ -122,17 +130,17 @@ class Machine(RuleBasedStateMachine):
 
     # -- what can happen ---------------------------------------------------------------------------------------------
 
-    @initialize(idle=st.sampled_from([0, 275, 310]))
+    @initialize(idle=st.sampled_from([0, 275, 310, 310]))
     def two_people_have_signed_in(self, idle: int) -> None:
         """At each client one, perhaps so long ago that the provider's tokens are due, or have expired."""
         for client_id in sorted(WINDOWS):
-            self.log_in(client_id, "tokens", [])
+            self.log_in(client_id, "tokens")
         clock.offset += idle
 
     @precondition(lambda self: len(self.logins) < MOST_LOGINS)
-    @rule(client_id=st.sampled_from(sorted(WINDOWS)), far=st.sampled_from(["callback", "code"]), orders=ORDERS)
-    def log_in(self, client_id: str, far: str, orders: list[Order]) -> None:
-        """A person signs in: as far as the provider's answer in the browser (and on by `orders`), the code, or the tokens."""
+    @rule(client_id=st.sampled_from(sorted(WINDOWS)), far=st.sampled_from(["callback", "code"]))
+    def log_in(self, client_id: str, far: str) -> None:
+        """A person signs in: as far as the provider's answer in the browser, the code, or the tokens."""
         verifier, challenge = pkce_pair()
         login = Login(client_id, verifier, state=f"state-{len(self.logins)}")
         query = {
@@ -156,24 +164,28 @@ class Machine(RuleBasedStateMachine):
         assert handle is not None
         login.grant_id = handle.grant_id
         self.logins.append(login)
-        self._go_on(self._start("callback", login), orders if far == "callback" else [], far != "callback")
+        arrival = self._start("callback", login)
+        if far != "callback":
+            self._finish(arrival)
         if far == "tokens" and login.code:
             self._ask("redeem", login)
 
-    @rule(login=WHICH, after=IDLE, kind=KINDS, older=OLDER, orders=ORDERS, finish=st.booleans())
-    def begin(self, login: int, after: int, kind: str, older: int, orders: list[Order], finish: bool) -> None:
-        """A client begins a request, with its newest token or with an older one, and `orders` are what becomes of its steps."""
+    @rule(login=WHICH, after=IDLE, asks=ASKS, turns=TURNS, finish=st.booleans())
+    def ask(self, login: int, after: int, asks: list[tuple[str, int]], turns: Turns, finish: bool) -> None:
+        """Some time later a client begins some requests at once, each with its newest token or with an older one; then what
+        is under way goes on, step by step in some order, perhaps to its end."""
         if after:
             self.pass_time(after)
-        chosen = self.logins[login % len(self.logins)]
-        if chosen.code if kind == "redeem" else chosen.tokens:
-            self._go_on(self._start(kind, chosen, older), orders, finish)
-
-    @precondition(lambda self: self.flights)
-    @rule(flight=WHICH, orders=ORDERS, finish=st.booleans())
-    def go_on(self, flight: int, orders: list[Order], finish: bool) -> None:
-        """A request under way goes on."""
-        self._go_on(self.flights[flight % len(self.flights)], orders, finish)
+        going_on = [known for known in self.logins if known.seen is None or known.seen.stage != "ended"] or self.logins
+        chosen = going_on[login % len(going_on)]
+        for kind, older in asks:
+            if chosen.code if kind == "redeem" else chosen.tokens:
+                self._start(kind, chosen, older)
+        for which, order in turns:
+            if self.flights:
+                self._step(self.flights[-1 - which % len(self.flights)], order)
+        if finish:
+            self._finish_all()
 
     @rule(login=WHICH, event=st.sampled_from([*["down"] * 5, "the person ends it"]), calls=st.integers(1, 4))
     def provider_has_its_own_life(self, login: int, event: str, calls: int) -> None:
@@ -219,9 +231,9 @@ class Machine(RuleBasedStateMachine):
         if before is None or not login.tokens:
             return
         if before.stage == "ended":
-            for generation in sorted(login.tokens):
+            self._ask("userinfo", login)
+            for generation in {login.newest, 1}:
                 self._ask("refresh", login, login.newest - generation)
-                self._ask("userinfo", login)
             self._ask("revoke", login)
             return
         window = WINDOWS[login.client_id]
@@ -315,13 +327,6 @@ class Machine(RuleBasedStateMachine):
         request.step(order)
         self._settle(flight)
         self.is_sound = True
-
-    def _go_on(self, flight: Flight, orders: list[Order], finish: bool) -> None:
-        for order in orders:
-            if not flight.request.is_over:
-                self._step(flight, order)
-        if finish:
-            self._finish(flight)
 
     def _finish(self, flight: Flight) -> None:
         for _ in range(200):

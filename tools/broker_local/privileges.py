@@ -63,7 +63,9 @@ def required(service: str, operation: str, arguments: Mapping[str, Any]) -> Iter
         for entry in arguments["Entries"]:
             yield Permission(f"{service}:{operation}", f"event-bus/{entry['EventBusName']}")
         return
-    queue = str(arguments.get("QueueUrl", "")).rpartition("/")[2]  # a queue is called by its URL, and allowed by its name
+    queue = str(arguments.get("QueueUrl", "")).rpartition("/")[
+        2
+    ]  # a queue is called by its URL, and allowed by its name
     resource = str(arguments.get("TableName") or arguments.get("SecretId") or queue)
     if "IndexName" in arguments:
         resource = f"{resource}/index/{arguments['IndexName']}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ def running_daemon(folder: Path) -> Iterator[str]:
         finally:
             daemon.terminate()
             daemon.wait(timeout=60)
+            shutil.rmtree(folder / "data", ignore_errors=True)
 
 
 def _wait_until_it_answers(daemon: subprocess.Popen[bytes], socket: str, log: Path) -> None:

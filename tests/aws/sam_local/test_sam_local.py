@@ -36,8 +36,8 @@ EXPECTED: Mapping[str, tuple[int, str]] = {
     "token": (400, "invalid_grant"),
     "userinfo": (401, "invalid_token"),
 }
-"""Of each sample event: the status (0: the function failed, as it must), and words of the answer. The samples' tokens and codes are
-made up, so refusals are right answers.
+"""Of each sample event: the status (0: the function failed, as it must), and words of the answer. The samples' tokens and codes
+are made up, so refusals are right answers.
 """
 
 

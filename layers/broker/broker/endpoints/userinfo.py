@@ -125,7 +125,9 @@ def _profile(runtime: Runtime, provider: Provider, session: Session) -> Profile:
     credentials = runtime.provider_credentials(provider.name)
     try:
         fresh = _fresh(runtime, provider, session, session.link)
-        may_renew = fresh.link.version == session.link.version  # a token that was refused as soon as it was new stays refused
+        may_renew = (
+            fresh.link.version == session.link.version
+        )  # a token that was refused as soon as it was new stays refused
         deadline = vault.call_deadline(runtime, before_refresh=may_renew)
         try:
             return fetch_profile(provider, credentials, runtime.http, fresh.tokens, deadline=deadline)
