@@ -33,8 +33,9 @@ LAMBDA := $(LAMBDA_VENV)/.lambda
 CLIENTS_NODE := tests/clients/node_modules/.installed
 # The tests of clients that others wrote, which need those clients.
 OTHERS_CLIENTS := $(patsubst %,tests/clients/test_%.py,browser mcp node python)
-# The tests of the vault that take minutes.
-LONG_TRIALS := tests/vault/test_crash_points.py tests/vault/test_trouble.py
+# Of the vault, links and keys: what takes minutes.
+LONG_TRIALS := tests/vault/test_crash_points.py tests/vault/test_trouble.py \
+	$(patsubst %,tests/http/test_%.py,key_rotation links provider_access vault)
 AXE := tests/browser/node_modules/.installed
 # The version that the functions run on, in the emulator of AWS too: on PATH, or of pyenv.
 RUNTIME_PYTHON ?= $(shell for python in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13; do \
