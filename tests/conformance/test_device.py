@@ -224,13 +224,13 @@ def test_polling_too_fast(clients: Clients) -> None:
     device = Device(clients.device).begin()
     assert_pending(device.poll())
     assert_error(device.poll(), 400, "slow_down")
-    pass_time(INTERVAL + 4)
+    pass_time(INTERVAL + 1)
     assert_error(device.poll(), 400, "slow_down")
     pass_time(INTERVAL + 10)
     assert_pending(device.poll())
     pass_time(INTERVAL + 10)
     assert_pending(device.poll())
-    pass_time(INTERVAL + 8)
+    pass_time(INTERVAL + 5)
     assert_error(device.poll(), 400, "slow_down")
 
 

@@ -71,9 +71,10 @@ class Request:
     Attributes:
         at: the step before which it waits, empty when it is over.
         answer: None if it was killed.
-        faults: steps of it that did not simply go well.
         changed: its last step may have written something.
+        lost: what it had in memory is gone, or an answer of the provider is, or not even the rescue queue took it.
         unsafe: it has used a refresh token of the provider, and what it got for it is neither in the table nor in the queue.
+        went_wrong: not every step simply went well.
     """
 
     def __init__(self, kind: str, send: Callable[[], HttpResponse]) -> None:
@@ -81,9 +82,10 @@ class Request:
         self.at = ""
         self.answer: HttpResponse | None = None
         self.killed = False
-        self.faults = 0
-        self.unsafe = False
         self.changed = False
+        self.lost = False
+        self.unsafe = False
+        self.went_wrong = False
         self._send = send
         self._order = Order.GO
         self._go = threading.Semaphore(0)
@@ -100,7 +102,10 @@ class Request:
     def step(self, order: Order = Order.GO) -> None:
         """Do the step that it waits before, and go on to the next one. Raises what no request may end with."""
         self._order = order
-        self.faults += order is not Order.GO
+        self.went_wrong = self.went_wrong or order is not Order.GO
+        in_doubt = order is Order.FAIL_AFTER and self.at.startswith("provider")
+        not_kept = order in (Order.FAIL_BEFORE, Order.FAIL_AFTER) and self.at == "SendMessage"
+        self.lost = self.lost or in_doubt or not_kept or order in (Order.KILL_BEFORE, Order.KILL_AFTER)
         self.changed = self.at not in READS and not self.at.startswith("provider")
         self._go.release()
         self._wait()

@@ -105,7 +105,7 @@ class StrictProvider:
             return 400, {"error": "invalid_grant"}
         if token.used_by is not None:
             # Row 26: once more after an answer that was lost with all that was in it, and only then.
-            if not token.used_by.unsafe or not token.used_by.faults:
+            if not token.used_by.unsafe or not token.used_by.lost:
                 self.violations.append("a refresh token was used twice, though nothing was lost")
             token.grant.dead = "refresh token used twice"
             return 400, {"error": "invalid_grant"}

@@ -36,6 +36,7 @@ from hypothesis.stateful import (
 from broker import clock
 from broker.crypto import handles
 from broker.crypto.handles import Kind
+from broker.grants import vault
 from broker.protocol.clients import Client
 from broker.runtime import runtime
 from broker_local.api_gateway import HttpRequest, HttpResponse
@@ -69,6 +70,9 @@ TURNS = st.builds(
     st.lists(st.tuples(st.integers(0, 2), st.sampled_from(list(Order)[::-1])), max_size=4),
 )
 """Who takes the next steps, and what becomes of them; the first of them go well."""
+EVENTS = st.sampled_from(
+    [*["the provider is down"] * 4, *["the table takes no tokens"] * 4, "the person takes the access back"]
+)
 
 
 @dataclass
@@ -126,6 +130,7 @@ class Machine(RuleBasedStateMachine):
         self.logins: list[Login] = []
         self.flights: list[Flight] = []
         self.troubled_at = -INFINITY
+        self.refused_writes = 0
         self.is_sound = True
 
     # -- what can happen ---------------------------------------------------------------------------------------------
@@ -187,11 +192,14 @@ class Machine(RuleBasedStateMachine):
         if finish:
             self._finish_all()
 
-    @rule(login=WHICH, event=st.sampled_from([*["down"] * 5, "the person ends it"]), calls=st.integers(1, 4))
-    def provider_has_its_own_life(self, login: int, event: str, calls: int) -> None:
-        """It is down for some calls; or the person takes the access back there."""
-        if event == "down":
+    @rule(login=WHICH, event=EVENTS, calls=st.integers(1, 4))
+    def something_happens(self, login: int, event: str, calls: int) -> None:
+        """The provider is down for some calls; the table takes no tokens, as often as the broker tries; or the person takes
+        the access back at the provider."""
+        if event == "the provider is down":
             self.provider.down_for = calls
+        elif event == "the table takes no tokens":
+            self.refused_writes = vault.WRITE_TRIES
         else:
             grant = self.provider.codes[self.logins[login % len(self.logins)].provider_code]
             grant.dead = grant.dead or "by the person"
@@ -218,7 +226,7 @@ class Machine(RuleBasedStateMachine):
 
     def _come_to_an_end(self) -> None:
         """All faults are over: what nothing has ended is alive."""
-        self.provider.down_for = 0
+        self.provider.down_for = self.refused_writes = 0
         self._finish_all()
         clock.offset += 12  # the lease of whoever died ends, and so does every cool-down
         for login in self.logins:
@@ -321,6 +329,9 @@ class Machine(RuleBasedStateMachine):
                 return
         elif request.at.startswith("provider") and order is Order.TWICE:
             order = Order.FAIL_AFTER
+        elif request.at == "WriteLink" and self.refused_writes:
+            self.refused_writes -= 1
+            order = Order.FAIL_BEFORE
         if order is not Order.GO:
             self.troubled_at = clock.offset
         self.is_sound = False
@@ -365,7 +376,7 @@ class Machine(RuleBasedStateMachine):
                 assert (request.kind, flight.generation) == ("refresh", before.generation)
             flight.moved = True
         if after.stage == "ended":
-            assert self._is_cause(flight, before, after.end_reason), (request.kind, after.end_reason, request.faults)
+            assert self._is_cause(flight, before, after.end_reason), (request.kind, after.end_reason)
 
     def _is_cause(self, flight: Flight, before: Stored, reason: str) -> bool:
         """Whether this request may end its login for this reason."""
@@ -375,7 +386,7 @@ class Machine(RuleBasedStateMachine):
         if reason == "code_replay":
             return kind == "redeem" and before.stage == "active" and not flight.moved
         if reason == "answer_lost":
-            return kind == "redeem" and flight.request.faults > 0
+            return kind == "redeem" and flight.request.went_wrong
         if reason == "upstream_revoked":
             return kind in ("refresh", "userinfo") and self.provider.codes[flight.login.provider_code].dead != ""
         if reason == "reuse":
