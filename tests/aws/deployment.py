@@ -334,7 +334,7 @@ def fresh_account(machine: Machine) -> Iterator[Deployment]:
         finally:
             emulator.terminate()
             emulator.wait(timeout=30)
-            for unpacked in machine.folder.glob("ministack-lambda-*"):
+            for unpacked in (*machine.folder.glob("ministack-lambda-*"), *machine.folder.glob("layer-*")):
                 shutil.rmtree(unpacked, ignore_errors=True)
 
 

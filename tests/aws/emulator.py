@@ -7,12 +7,18 @@ version of ministack that requirements/aws.txt pins; a new version that does the
 
 from __future__ import annotations
 
+import hashlib
 import json
+import threading
 import time
+import zipfile
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from ministack import app
+from ministack.core import lambda_runtime
 from ministack.core.responses import error_response_json, json_response, new_uuid
 from ministack.services import apigateway, dynamodb, secretsmanager
 from ministack.services.cloudformation import provisioners
@@ -32,6 +38,7 @@ def correct() -> None:
     _name_secrets_by_arn()
     _leave_rotation_to_the_function()
     _note_what_is_never_evaluated()
+    _unpack_layers_once()
 
 
 # -- AWS::ApiGatewayV2::Api: SAM writes an HTTP API's routes as an OpenAPI document, from which AWS makes routes and integrations
@@ -220,6 +227,33 @@ def _note_again(name: str, old: Properties, new: Properties, stack: str, logical
 
 def _forget(name: str, properties: Properties) -> None:
     """Nothing was made."""
+
+
+# -- A layer is unpacked once and shared by all instances, as in Lambda; ministack unpacks it anew for each
+
+
+def _unpack_layers_once() -> None:
+    lambda_runtime.zipfile = SimpleNamespace(
+        ZipFile=_SharedLayers, BadZipFile=zipfile.BadZipFile, LargeFileError=zipfile.LargeFileError
+    )
+
+
+class _SharedLayers(zipfile.ZipFile):
+    """Extracts `layer_*.zip` into one folder for all and leaves a link to it; other files as ever."""
+
+    _lock = threading.Lock()
+
+    def extractall(self, path: Any = None, members: Any = None, pwd: bytes | None = None) -> None:
+        archive, target = Path(str(self.filename)), Path(path)
+        if not archive.name.startswith("layer_"):
+            super().extractall(path, members, pwd)
+            return
+        shared = archive.parent.parent / f"layer-{hashlib.sha256(archive.read_bytes()).hexdigest()}"
+        with self._lock:
+            if not shared.exists():
+                super().extractall(shared, members, pwd)
+        target.rmdir()
+        target.symlink_to(shared)
 
 
 if __name__ == "__main__":

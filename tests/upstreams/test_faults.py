@@ -62,7 +62,8 @@ def busy(wait: int | None) -> dict[str, object]:
 
 
 ROWS: Mapping[str, Row] = {
-    "5 late": Row({"late": 4 * DEADLINE}, "temporarily_unavailable", LATER, sent=2),
+    # Not repeated in the same request: it may still arrive, and a second use of the token would end the grant.
+    "5 late": Row({"late": 4 * DEADLINE}, "temporarily_unavailable", LATER),
     "6 an error of the server": Row({"status": 503, "body": {}}, "temporarily_unavailable", LATER, sent=2),
     "6 invalid_grant in it": Row(said("invalid_grant", 500), "temporarily_unavailable", LATER, sent=2),
     "7 a page": Row({"raw": "<html>We are down for maintenance"}, "server_error", LATER, sent=2),
@@ -237,7 +238,7 @@ def test_an_outage_loses_nothing(base: str, mock: Upstream) -> None:
             for _again in range(3):
                 answer = one.refresh()
                 assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
-                assert 1 <= int(answer.headers["retry-after"]) <= 5
+                assert 1 <= int(answer.headers["retry-after"]) <= 60
         pass_time(mock, 60)
     assert len(mock.refreshes()) == 2 * len(held) * minutes
     mock.forget_faults()
@@ -282,7 +283,7 @@ def test_a_revocation_that_the_provider_does_not_hear(base: str, mock: Upstream,
 
 def test_a_lifetime_that_makes_no_sense(base: str, mock: Upstream) -> None:
     """Rows 17 to 19: as text, absent, zero, far too long: the login works, and goes on at the first 401."""
-    for lifetime in ("300", 0, -1, "soon", 1e12, None):
+    for lifetime in ("86400", 0, -1, "soon", 1e12, None):
         mock.order_fault("token", {"set": {"expires_in": lifetime}})
         held = logged_in(base, mock)
         pass_time(mock, SHORT + 1)

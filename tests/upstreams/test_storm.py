@@ -26,8 +26,10 @@ from broker_testing.stores import moved_to
 from upstreams.held import Held, logged_in, pass_time
 from upstreams.servers import HERE, Process, Upstream, running
 
+pytestmark = pytest.mark.timeout(600)
+
 AT_ONCE = 200
-LINKS = 10
+LINKS = 20
 INSTANCES = 2
 TRIES = 20
 
