@@ -234,7 +234,7 @@ def _forget(name: str, properties: Properties) -> None:
 
 def _unpack_layers_once() -> None:
     lambda_runtime.zipfile = SimpleNamespace(
-        ZipFile=_SharedLayers, BadZipFile=zipfile.BadZipFile, LargeFileError=zipfile.LargeFileError
+        ZipFile=_SharedLayers, BadZipFile=zipfile.BadZipFile, LargeFileError=zipfile.LargeZipFile
     )
 
 

@@ -112,7 +112,7 @@ class Storm:
         for index, link in enumerate(self.links):
             own = answers[index * times : (index + 1) * times]
             refreshed = [answer.document for answer in own if "refresh_token" in answer.document]
-            assert len(refreshed) == times // 2
+            assert len(refreshed) == sum(_is_refresh(number) for number in range(times))
             assert len({tokens["refresh_token"] for tokens in refreshed}) == 1
             assert all("sub" in answer.document for answer in own if "refresh_token" not in answer.document)
             link.tokens = refreshed[-1]
@@ -121,10 +121,15 @@ class Storm:
         """Ask, and ask again when told to come later: on a slow machine, two hundred at once are an overload now and then."""
         base = self.instances[number % len(self.instances)].url
         for _ in range(TRIES):
-            answer = (refresh if number % 4 < 2 else userinfo)(base, link)
+            answer = (refresh if _is_refresh(number) else userinfo)(base, link)
             if answer.status != 503:
                 break
         return answer
+
+
+def _is_refresh(number: int) -> bool:
+    """Half refresh and half ask for the profile, each at every instance."""
+    return number % 4 < 2
 
 
 def weather(base: str, upstream: Upstream, started: Sequence[Process], rounds: int, links: int = LINKS) -> None:

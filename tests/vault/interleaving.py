@@ -74,6 +74,7 @@ class Request:
         changed: its last step may have written something.
         lost: what it had in memory is gone, or an answer of the provider is, or not even the rescue queue took it.
         unsafe: it has used a refresh token of the provider, and what it got for it is neither in the table nor in the queue.
+        waits_until: when its wait is over.
         went_wrong: not every step simply went well.
     """
 
@@ -85,6 +86,7 @@ class Request:
         self.changed = False
         self.lost = False
         self.unsafe = False
+        self.waits_until = 0.0
         self.went_wrong = False
         self._send = send
         self._order = Order.GO
@@ -271,14 +273,18 @@ def stepwise() -> Iterator[None]:
         return reach(name, partial(_noting_safety, name, effect), _aws_failures(operation))
 
     def wait(seconds: float) -> None:
-        reach("wait", partial(_let_pass, seconds), {})
+        until = clock.offset + seconds
+        request = current()
+        assert request is not None
+        request.waits_until = until
+        reach("wait", lambda: setattr(clock, "offset", max(clock.offset, until)), {})
 
     with ExitStack() as stack:
         for owner, name, value in (
             (BaseClient, "_make_api_call", calling),
             (aws_client("dynamodb")._endpoint, "http_session", _DirectSession()),
             (vault, "sleep", wait),
-            (vault, "POLL_SECONDS", 1.0),
+            (vault, "POLL_SECONDS", 0.5),
             (clock, "machine", lambda: float(EPOCH)),
             (clock, "offset", 0.0),
             (clock, "hear", lambda *_: None),
@@ -292,10 +298,6 @@ def stepwise() -> Iterator[None]:
         ):
             stack.enter_context(patch.object(owner, name, value))
         yield
-
-
-def _let_pass(seconds: float) -> None:
-    clock.offset += seconds
 
 
 def _noting_safety(name: str, effect: Callable[[], Result]) -> Result:

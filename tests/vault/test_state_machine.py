@@ -323,10 +323,7 @@ class Machine(RuleBasedStateMachine):
         request = flight.request
         if request.at == "wait":
             order = Order.GO
-            for other in [other for other in self.flights if other is not flight and other.request.at != "wait"]:
-                self._finish(other)  # who waits gives all others time
-            if request.is_over:
-                return
+            self._give_time(flight)
         elif request.at.startswith("provider") and order is Order.TWICE:
             order = Order.FAIL_AFTER
         elif request.at == "WriteLink" and self.refused_writes:
@@ -338,6 +335,14 @@ class Machine(RuleBasedStateMachine):
         request.step(order)
         self._settle(flight)
         self.is_sound = True
+
+    def _give_time(self, waiting: Flight) -> None:
+        """While one waits, all others go on for as long."""
+        for other in [other for other in self.flights if other is not waiting]:
+            while not other.request.is_over and (
+                other.request.at != "wait" or other.request.waits_until < waiting.request.waits_until
+            ):
+                self._step(other, Order.GO)
 
     def _finish(self, flight: Flight) -> None:
         for _ in range(200):

@@ -15,6 +15,7 @@ from broker.store.grants import Link
 
 BATCHES = 10
 """Of ten messages each: the most that one reader goes through."""
+_RECEIVED = "ApproximateNumberOfMessagesNotVisible"
 WAIT_SECONDS = 1
 """Long polling asks all of SQS's servers; an empty answer without it means little."""
 
@@ -51,7 +52,10 @@ class RescueQueue:
         call(self._sqs().send_message, QueueUrl=self._url, MessageBody=json.dumps(document))
 
     def receive(self) -> Iterator[tuple[Message, ...]]:
-        """What is there, batch by batch, until there is nothing, or enough. What is not deleted comes back after a while."""
+        """What is there, batch by batch, until there is nothing. What is not deleted comes back after a while.
+
+        Errors: StoreUnavailable after so many batches too, as nobody can say then what else there is.
+        """
         for _ in range(BATCHES):
             answer = call(
                 self._sqs().receive_message,
@@ -63,6 +67,13 @@ class RescueQueue:
             if not messages:
                 return
             yield tuple(Message(_link(message["Body"]), message["ReceiptHandle"]) for message in messages)
+        raise StoreUnavailable("the rescue queue has more than one reader can go through")
+
+    def is_being_read(self) -> bool:
+        """Whether somebody has received messages and is not done with them. They may be for anybody, and nobody else sees them
+        for a while."""
+        answer = call(self._sqs().get_queue_attributes, QueueUrl=self._url, AttributeNames=[_RECEIVED])
+        return int(answer["Attributes"][_RECEIVED]) > 0
 
     def delete(self, message: Message) -> None:
         """A message that is done with."""
