@@ -43,9 +43,7 @@ Result = TypeVar("Result")
 
 EPOCH = 1_800_000_000
 """Where time begins."""
-VISIBILITY = 5
-"""Seconds that a message of the rescue queue is kept from others once it was received (template.yaml)."""
-READS = frozenset({"Query", "GetItem", "ReceiveMessage", "wait"})
+READS = frozenset({"Query", "GetItem", "GetQueueAttributes", "ReceiveMessage", "wait"})
 SEAT = 60
 """Seconds of real time after which a request that does not come to its next step is stuck."""
 
@@ -183,9 +181,11 @@ def provider_failures() -> dict[Order, Exception]:
 
 
 class RescueQueue:
-    """SQS as far as the broker uses it, by the clock of the test."""
+    """SQS as far as the broker uses it, by the clock of the test. `visibility`: seconds that a message is kept from others
+    once it was received."""
 
-    def __init__(self) -> None:
+    def __init__(self, visibility: float) -> None:
+        self._visibility = visibility
         self._bodies: dict[str, str] = {}
         self._hidden_until: dict[str, float] = {}
         self._sent = 0
@@ -199,11 +199,15 @@ class RescueQueue:
             return {"MessageId": receipt}
         if operation == "DeleteMessage":
             self._bodies.pop(arguments["ReceiptHandle"], None)
+            self._hidden_until.pop(arguments["ReceiptHandle"], None)
             return {}
+        if operation == "GetQueueAttributes":
+            hidden = sum(until > clock.offset for until in self._hidden_until.values())
+            return {"Attributes": {"ApproximateNumberOfMessagesNotVisible": str(hidden)}}
         assert operation == "ReceiveMessage", operation
         seen = [receipt for receipt in self._bodies if self._hidden_until[receipt] <= clock.offset]
         seen = seen[: arguments["MaxNumberOfMessages"]]
-        self._hidden_until |= dict.fromkeys(seen, clock.offset + VISIBILITY)
+        self._hidden_until |= dict.fromkeys(seen, clock.offset + self._visibility)
         return {"Messages": [{"Body": self._bodies[receipt], "ReceiptHandle": receipt} for receipt in seen]}
 
 
@@ -256,10 +260,10 @@ class _Raw(BytesIO):
 
 
 @contextmanager
-def stepwise() -> Iterator[None]:
-    """While this lasts, every `Request` stops at its steps, and time stands still."""
+def stepwise(queue: RescueQueue) -> Iterator[None]:
+    """While this lasts, every `Request` stops at its steps, time stands still, and `queue` is all there is of SQS."""
     client: Any = BaseClient  # the type stubs leave out the one method through which every call goes
-    call, queue = client._make_api_call, RescueQueue()
+    call = client._make_api_call
     registry = runtime().settings.registry_table
 
     def calling(self: BaseClient, operation: str, arguments: dict[str, Any]) -> Any:

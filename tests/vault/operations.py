@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import requests
 
+from broker.crypto import handles
+from broker.runtime import runtime
 from broker.store.aws import StoreUnavailable
 from broker.store.grants import Grants, Link
 from broker_testing.crashes import Snapshot
@@ -104,6 +106,19 @@ def refresh_recovering(base: str) -> Prepared:
     return Prepared(act, _is_200, partial(_goes_on, login), offset=LIFETIME + 5 + AFTER_LEASE)
 
 
+def refresh_taking_over(base: str) -> Prepared:
+    """The same after an instance has died before it asked the provider."""
+    login, tokens = _logged_in(base)
+    handle = handles.read(handles.Kind.REFRESH, tokens["refresh_token"], runtime().keys.ring())
+    assert handle is not None
+    link = runtime().grants.read_link(handle.grant_id)
+    assert link is not None
+    pass_time(LIFETIME + 5)
+    runtime().grants.take_lease(link, "of one who has died", runtime().settings.lease)
+    act = partial(refresh, login.client, tokens["refresh_token"])
+    return Prepared(act, _is_200, partial(_goes_on, login), offset=LIFETIME + 5 + AFTER_LEASE)
+
+
 def userinfo_plain(base: str) -> Prepared:
     """Userinfo while the provider's token is good."""
     login, tokens = _logged_in(base)
@@ -181,6 +196,7 @@ OPERATIONS: dict[str, Callable[[str], Prepared]] = {
     "refresh, without a retry window": refresh_strict,
     "refresh, renewing": refresh_renewing,
     "refresh, recovering": refresh_recovering,
+    "refresh, taking over": refresh_taking_over,
     "userinfo": userinfo_plain,
     "userinfo, renewing": userinfo_renewing,
     "token exchange, renewing": exchange,

@@ -41,9 +41,9 @@ from broker.protocol.clients import Client
 from broker.runtime import runtime
 from broker_local.api_gateway import HttpRequest, HttpResponse
 from broker_local.seed import put_secret
-from broker_local.server import LocalBroker
+from broker_local.server import LocalBroker, local_template
 from broker_testing.journey import CALLBACK, pkce_pair
-from vault.interleaving import Order, Request, Stored, stepwise, stored
+from vault.interleaving import Order, Request, RescueQueue, Stored, stepwise, stored
 from vault.strict_provider import ENTRY, INFINITY, NAME, StrictProvider
 
 EXAMPLES = int(os.environ.get("STATE_MACHINE_EXAMPLES", "40"))
@@ -52,6 +52,8 @@ STEPS = 40
 WINDOWS = {"forgiving": 30, "strict": 0}
 """Seconds within which the predecessor of a refresh token gets the same successor, by client id."""
 MOST_LOGINS = 4
+pytestmark = pytest.mark.timeout(1800)
+"""Seconds. When a search finds something, it looks for the shortest way there, and must not be cut off before it can tell it."""
 TROUBLE = 30.0
 """Seconds after a fault during which a request may be told to come back later."""
 Turns = list[tuple[int, Order]]
@@ -119,11 +121,12 @@ class Machine(RuleBasedStateMachine):
     """Logins at a broker whose every step is watched."""
 
     broker: LocalBroker
+    visibility: float
 
     def __init__(self) -> None:
         super().__init__()
         self._stack = ExitStack()
-        self._stack.enter_context(stepwise())
+        self._stack.enter_context(stepwise(RescueQueue(self.visibility)))
         self.provider = StrictProvider()
         self._stack.enter_context(patch.dict(runtime().__dict__, {"http": self.provider}))
         runtime().forget()
@@ -267,6 +270,20 @@ class Machine(RuleBasedStateMachine):
         flight = self._start(kind, login, older)
         self._finish(flight)
         return flight
+
+    def status_of(self, kind: str, login: Login) -> int:
+        """The answer's status, of a whole request without a fault of its own."""
+        answer = self._ask(kind, login).request.answer
+        assert answer is not None
+        return answer.status
+
+    def fail_at(self, step: str, order: Order, kind: str, login: Login) -> None:
+        """A request to which this happens at its first step of that name."""
+        flight = self._start(kind, login)
+        while flight.request.at != step:
+            self._step(flight, Order.GO)
+        self._step(flight, order)
+        self._finish(flight)
 
     def _start(self, kind: str, login: Login, older: int = 0) -> Flight:
         generation = max(1, login.newest - older)
@@ -513,10 +530,60 @@ def watched(local_broker: LocalBroker, base: str) -> Iterator[None]:
         registry.remove_client(client_id)
 
 
-@pytest.mark.usefixtures("watched")
-def test_whatever_happens_in_whatever_order(local_broker: LocalBroker) -> None:
+@pytest.fixture
+def machine(local_broker: LocalBroker, watched: None) -> type[Machine]:
+    """The machine at this broker, whose queue hides messages as the template says."""
+    queues = local_template(local_broker.port).queues()
+    (hidden,) = [queue.attributes["VisibilityTimeout"] for queue in queues if queue.name.endswith("RescueQueue")]
+
     class OfThisBroker(Machine):
         broker = local_broker
+        visibility = float(hidden)
 
+    return OfThisBroker
+
+
+def test_whatever_happens_in_whatever_order(machine: type[Machine]) -> None:
     chosen = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, report_multiple_bugs=False)
-    run_state_machine_as_test(OfThisBroker, settings=chosen)
+    run_state_machine_as_test(machine, settings=chosen)
+
+
+# -- what the machine once found, every time -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def rescued(machine: type[Machine]) -> Iterator[Machine]:
+    """Two logins whose new provider tokens are in the rescue queue, and due again."""
+    started = machine()
+    try:
+        started.two_people_have_signed_in(310)
+        for login in started.logins:
+            started.refused_writes = vault.WRITE_TRIES
+            assert started.status_of("refresh", login) == 200
+        started.pass_time(310)
+        yield started
+    finally:
+        started.teardown()  # all that nothing has ended is alive, and the provider has nothing to complain of
+
+
+def test_rescued_tokens_that_cannot_be_written_yet(rescued: Machine) -> None:
+    """The old refresh token is not used instead, neither then nor while the message is hidden in the queue."""
+    login = rescued.logins[0]
+    rescued.refused_writes = 2  # of its own tokens, and of the other login's
+    assert rescued.status_of("refresh", login) == 503
+    for _ in range(7):
+        assert rescued.status_of("refresh", login) in (200, 503)
+        rescued.pass_time(1)
+    assert rescued.status_of("refresh", login) == 200
+
+
+@pytest.mark.parametrize("order", [Order.KILL_AFTER, Order.FAIL_AFTER])
+def test_a_reader_who_takes_the_messages_with_him(rescued: Machine, order: Order) -> None:
+    """He has received both logins' tokens, and nobody else can for a while: neither login is asked for again meanwhile."""
+    own, others = rescued.logins
+    rescued.fail_at("ReceiveMessage", order, "refresh", own)
+    for _ in range(9):
+        for login in (own, others):
+            assert rescued.status_of("refresh", login) in (200, 503)
+        rescued.pass_time(1)
+    assert [rescued.status_of("refresh", login) for login in (own, others)] == [200, 200]

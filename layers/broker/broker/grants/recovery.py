@@ -41,25 +41,31 @@ def _send(runtime: Runtime, link: Link) -> None:
         runtime.rescue.send(link)  # that it may be there twice does no harm
 
 
-def bring_back(runtime: Runtime, wanted: Link) -> None:
-    """Write what the queue has into the table, until it is empty or the successor of `wanted` has been written.
+def bring_back(runtime: Runtime, wanted: Link) -> bool:
+    """Write what the queue has into the table, until it is empty or the successor of `wanted` has been found.
 
-    Errors: StoreUnavailable when the queue cannot be read: it may have what must not be asked for again.
+    Returns whether the queue has nothing for `wanted` any more. As long as it may, what the table has of it decides, and
+    the provider must not be asked for that again. Errors: StoreUnavailable, for which the same holds.
     """
-    if runtime.rescue.exists:
-        within(DRAIN_SECONDS, lambda: _drain(runtime, wanted))
+    return not runtime.rescue.exists or within(DRAIN_SECONDS, lambda: _drain(runtime, wanted))
 
 
-def _drain(runtime: Runtime, wanted: Link) -> None:
+def _drain(runtime: Runtime, wanted: Link) -> bool:
     for batch in runtime.rescue.receive():
-        for message in batch:  # all of them: nobody else can receive them now, not even those whom they are for
-            _settle(runtime, message)
-        if any(message.link is not None and message.link.grant_id == wanted.grant_id for message in batch):
-            return
+        # All of them: nobody else can receive them now, not even those whom they are for.
+        settled = [_settle(runtime, message) for message in batch]
+        own = [done for message, done in zip(batch, settled, strict=True) if _is_for(message, wanted)]
+        if own:
+            return all(own)
+    return not runtime.rescue.is_being_read()
 
 
-def _settle(runtime: Runtime, message: Message) -> None:
-    """Write a message's link, if it still is the next version. What the table does not take now stays in the queue."""
+def _is_for(message: Message, wanted: Link) -> bool:
+    return message.link is not None and message.link.grant_id == wanted.grant_id
+
+
+def _settle(runtime: Runtime, message: Message) -> bool:
+    """Write a message's link, if it still is the next version. False: the table does not take it now; it stays in the queue."""
     link = message.link
     try:
         if link is None:
@@ -71,8 +77,9 @@ def _settle(runtime: Runtime, message: Message) -> None:
         pass  # the login has ended, or has newer tokens
     except StoreUnavailable as failure:
         audit.event("store.unavailable", detail=failure.detail)
-        return
+        return False
     try:
         runtime.rescue.delete(message)
     except StoreUnavailable as failure:  # it comes again, and is then older than what is written
         audit.event("store.unavailable", detail=failure.detail)
+    return True

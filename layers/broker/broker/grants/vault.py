@@ -327,10 +327,13 @@ def _recovered(need: _Need, link: Link, lease_id: str) -> Link | None:
     Without this, the old refresh token would be used a second time, for which some providers end the grant.
     """
     try:
-        recovery.bring_back(need.runtime, link)
+        is_certain = recovery.bring_back(need.runtime, link)
         current = need.runtime.grants.read_link(link.grant_id)
+        if current is not None and current.version == link.version and not is_certain:
+            raise StoreUnavailable("the rescue queue may have new tokens for this login that are not written yet")
     except StoreUnavailable:
-        _give_back(need, link, lease_id, 0)
+        # What was received and not written is hidden in the queue for 5 s: who looked now would find nothing, and go on.
+        _give_back(need, link, lease_id, clock.now() + COOL_DOWN + 1)
         raise
     if current is None:
         raise LinkDead("gone")

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from broker.store.aws import call
+from broker.store.aws import StoreUnavailable, call
 from broker.store.grants import Link
 
 BATCHES = 10
 """Of ten messages each: the most that one reader goes through."""
-_RECEIVED = "ApproximateNumberOfMessagesNotVisible"
 WAIT_SECONDS = 1
 """Long polling asks all of SQS's servers; an empty answer without it means little."""
+_RECEIVED = "ApproximateNumberOfMessagesNotVisible"
 
 
 @dataclass(frozen=True)
