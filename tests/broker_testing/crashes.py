@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from moto.dynamodb.models import dynamodb_backends
 from moto.sqs.models import sqs_backends
 
+from broker import invocation
 from broker.runtime import runtime
 from broker.upstream.http import BoundedHttp, Deadline, TransportError, TransportKind, UpstreamRequest, UpstreamResponse
 from broker_local import privileges
@@ -128,7 +129,14 @@ def recorded() -> Iterator[Steps]:
         patch.setattr(base, "_make_api_call", counted_call)
         patch.setattr(BoundedHttp, "send", counted_send)
         patch.setattr(LoadedFunction, "invoke", dying)
+        patch.setattr(invocation, "at_once", one_after_the_other)
         yield steps
+
+
+def one_after_the_other(beside: Callable[[], None], action: Callable[[], None]) -> None:
+    """What is done at once, in an order that is always the same."""
+    beside()
+    action()
 
 
 def _is_of_broker() -> bool:

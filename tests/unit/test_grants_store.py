@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from broker import clock
 from broker.runtime import runtime
+from broker.store.aws import StoreUnavailable
 from broker.store.grants import AnswerLost, Consent, Grant, Grants, Link, LinkRefused, Refused, new_grant_id
 from broker_testing.parallel import at_once
-from broker_testing.trouble import answer_lost_once
+from broker_testing.trouble import answer_lost_once, store_refuses
 
 pytestmark = pytest.mark.usefixtures("each_store")
 
@@ -446,7 +447,7 @@ def test_a_write_that_is_repeated_because_its_answer_was_lost_knows_its_own_work
         login = begun(grants)
     with answer_lost_once("UpdateItem"):
         claimed = claim(grants, login)
-    with answer_lost_once("TransactWriteItems"):
+    with answer_lost_once("PutItem"), answer_lost_once("UpdateItem"):
         code = finish(grants, claimed)
     redeem(grants, code)
     with answer_lost_once("UpdateItem"):
@@ -460,6 +461,23 @@ def test_a_write_that_is_repeated_because_its_answer_was_lost_knows_its_own_work
     with answer_lost_once("UpdateItem"):
         ended = grants.end(login.grant_id, "revoked")
     assert ended == now_stored(grants, login)
+
+
+@pytest.mark.parametrize("lost", ["PutItem", "UpdateItem"])
+@pytest.mark.parametrize("stage", ["code", "consent", "device_ready"])
+def test_an_exchange_is_finished_when_both_of_its_writes_are_done(grants: Grants, lost: str, stage: str) -> None:
+    """Either of them may fail, and then there is no code to give out."""
+    claimed = claim(grants, begun(grants))
+    with store_refuses(lost, "InternalServerError"), pytest.raises(StoreUnavailable):
+        finish(grants, claimed, stage=stage, browser_hash=BROWSER)
+
+
+def test_a_device_finds_the_tokens_as_soon_as_it_may_come(grants: Grants) -> None:
+    """It polls whenever it likes, so that the login must not be ready before they are there."""
+    claimed = claim(grants, begun(grants))
+    with store_refuses("PutItem", "InternalServerError"), pytest.raises(StoreUnavailable):
+        finish(grants, claimed, stage="device_ready")
+    assert now_stored(grants, claimed).stage == "exchange"
 
 
 def test_a_code_whose_redemption_got_no_answer_is_lost(grants: Grants) -> None:

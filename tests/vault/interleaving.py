@@ -38,6 +38,7 @@ from broker.upstream import http
 from broker.upstream.http import TransportError, TransportKind
 from broker_local.api_gateway import HttpResponse
 from broker_local.template import REGION
+from broker_testing.crashes import one_after_the_other
 
 Result = TypeVar("Result")
 
@@ -298,6 +299,7 @@ def stepwise(queue: RescueQueue) -> Iterator[None]:
             (invocation, "within", lambda _seconds, action: action()),
             (recovery, "within", lambda _seconds, action: action()),
             (invocation, "start_thread", lambda _action: None),
+            (invocation, "at_once", one_after_the_other),
             (invocation, "seconds_left", lambda: 1000.0),
         ):
             stack.enter_context(patch.object(owner, name, value))

@@ -54,6 +54,27 @@ def within(seconds: float, action: Callable[[], Result]) -> Result:
     return result  # type: ignore[return-value]  # None is then what the action returned
 
 
+def at_once(beside: Callable[[], None], action: Callable[[], None]) -> None:
+    """Do both, in the time of the slower one. Raises what `action` raises, else what `beside` does."""
+    outcome: SimpleQueue[BaseException | None] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            beside()
+        except BaseException as error:  # whatever it is, it belongs to who waits for it
+            outcome.put(error)
+        else:
+            outcome.put(None)
+
+    start_thread(run)
+    try:
+        action()
+    finally:  # what is left running when the answer is out is frozen with the instance
+        error = outcome.get()
+    if error is not None:
+        raise error
+
+
 def start_thread(action: Callable[[], None]) -> None:
     """Run `action` beside this thread, on behalf of the same invocation."""
     threading.Thread(target=copy_context().run, args=(action,), daemon=True).start()

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeGuard
 
-from broker import clock
+from broker import clock, invocation
 from broker.crypto.handles import GRANT_ID_BYTES
 from broker.encoding import b64url
 from broker.store.attributes import Item, item, plain
@@ -247,14 +247,30 @@ class Grants:
         )
 
     def finish_exchange(self, after: Grant, link: Link) -> None:
-        """Step 3, by callback: what came of the exchange, and the sealed upstream tokens, both or neither.
+        """Step 3, by callback: what came of the exchange, and beside it the sealed upstream tokens.
 
         `after.stage` is "code" (with code_hash), "consent" (with browser_hash) while the person is asked, or
-        "device_ready" for the device that waits. Errors: Refused when the login is no longer in the exchange.
+        "device_ready" for the device that waits. Two writes, at the same time, where a transaction would cost twice as much:
+        nobody holds the code or the page before both are done, so it makes no difference which is first, and tokens without
+        a login open for nobody. Only a device may come at any moment; for it, the tokens have to be there first.
+        Errors: Refused when the login is no longer in the exchange.
         """
-        mark = secrets.token_bytes(MARK_BYTES)
+
+        def write_tokens() -> None:
+            call(
+                self._dynamodb.put_item,
+                TableName=self._table,
+                Item=_link_item(link, after.absolute_expires_at + KEEP_AFTER_END),
+            )
+
+        if after.stage == "device_ready":
+            write_tokens()
+            self._finish(after)
+        else:
+            invocation.at_once(write_tokens, lambda: self._finish(after))
+
+    def _finish(self, after: Grant) -> None:
         values: dict[str, object] = {
-            ":write_id": mark,
             ":exchange": "exchange",
             ":now": clock.now(),
             ":stage": after.stage,
@@ -275,25 +291,16 @@ class Grants:
         if after.missing_scope:
             update += ", missing_scope = :missing"
             values[":missing"] = after.missing_scope
-        names: dict[str, Any] = {}
+        names: dict[str, str] = {}
         if after.stage == "code":
             update += ", code_hash = :code_hash REMOVE #state, response_mode, ask_consent, ask_login, dialect"
             values[":code_hash"] = after.code_hash
-            names = {"ExpressionAttributeNames": {"#state": "state"}}
+            names = {"#state": "state"}
         elif after.stage == "consent":
             update += ", browser_hash = :browser"
             values[":browser"] = after.browser_hash
-        advance = {
-            "TableName": self._table,
-            "Key": _key(after.grant_id),
-            "ConditionExpression": "stage = :exchange AND expires_at > :now",
-            "UpdateExpression": _marking(update),
-            "ExpressionAttributeValues": item(values),
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            **names,
-        }
-        put_link = {"TableName": self._table, "Item": _link_item(link, after.absolute_expires_at + KEEP_AFTER_END)}
-        self._transact([{"Update": advance}, {"Put": put_link}], mark)
+        condition = "stage = :exchange AND expires_at > :now"
+        self._step(after.grant_id, condition=condition, update=update, values=values, names=names, marked=True)
 
     def approve(self, code: Grant, *, browser_hash: bytes, consent: Consent) -> None:
         """The person agreed: consent becomes code, once and for his browser alone, and what he agreed to is remembered.
