@@ -17,8 +17,9 @@ LATE = ("boto3", "botocore.session", "jwt", "ssl", "http.client", "broker.upstre
 def imported(names: tuple[str, ...], **environment: str) -> set[str]:
     """The modules there are after importing the app.py of these functions, one after the other."""
     code = (
-        "import importlib.util, sys\n"
+        "import importlib.util, os, sys\n"
         f"for path in {[str(FUNCTIONS / name / 'app.py') for name in names]}:\n"
+        "    sys.path.insert(0, os.path.dirname(path))\n"
         "    spec = importlib.util.spec_from_file_location('app', path)\n"
         "    spec.loader.exec_module(importlib.util.module_from_spec(spec))\n"
         "print(*sys.modules)"
@@ -34,7 +35,7 @@ def test_importing_a_function_reads_neither_the_aws_client_nor_jwts_nor_sockets(
         sorted(
             folder.parent.name
             for folder in FUNCTIONS.glob("*/app.py")
-            if folder.parent.name not in ("sandbox", "rotate")
+            if folder.parent.name != "rotate"
         )
     )
     assert len(names) > 10

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 
-import jwt
-
 from sandbox_provider.call import Call
 from sandbox_provider.wire import Parameters
 
@@ -18,6 +16,8 @@ MAX_LIFE = 300
 
 def is_right(call: Call, parameters: Parameters) -> bool:
     """Whether the assertion in the form is the registered application's, for this endpoint's provider, and new."""
+    import jwt  # only here: one dialect of many
+
     text, registered = parameters.get("client_assertion") or "", call.store.client_key(call.provider)
     if registered is None or parameters.get("client_assertion_type") != TYPE:
         return False

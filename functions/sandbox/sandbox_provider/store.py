@@ -25,9 +25,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 
-import boto3
-from botocore.exceptions import ClientError
-
 Kind = Literal["code", "access", "refresh"]
 Item = Mapping[str, Any]
 
@@ -83,6 +80,8 @@ def digest(value: str) -> str:
 @lru_cache(maxsize=1)
 def dynamodb() -> Any:
     """The DynamoDB client, made once per process."""
+    import boto3  # ten times a start of Python, and not every request needs the table
+
     # A session of its own: boto3's shared one must not be used by two threads at once.
     return boto3.session.Session().client("dynamodb")
 
@@ -280,10 +279,8 @@ class Store:
                 ConditionExpression="attribute_exists(queue[0])",
                 ReturnValues="ALL_OLD",
             )
-        except ClientError as error:
-            if _condition_failed(error):
-                return None
-            raise
+        except dynamodb().exceptions.ConditionalCheckFailedException:
+            return None
         return str(answer["Attributes"]["queue"]["L"][0]["S"])
 
     def drop_faults(self, provider: str, endpoint: str) -> None:
@@ -334,15 +331,9 @@ class Store:
             optional["ConditionExpression"] = condition
         try:
             dynamodb().update_item(TableName=self._table, Key={"pk": _s(key)}, UpdateExpression=expression, **optional)
-        except ClientError as error:
-            if _condition_failed(error):
-                return False
-            raise
+        except dynamodb().exceptions.ConditionalCheckFailedException:
+            return False
         return True
-
-
-def _condition_failed(error: ClientError) -> bool:
-    return error.response["Error"]["Code"] == "ConditionalCheckFailedException"
 
 
 def _grant(item: Item) -> Grant:

@@ -15,10 +15,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
-
-import jwt
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from typing import TYPE_CHECKING, Any
 
 from sandbox_provider.authorization import AuthorizationRules
 from sandbox_provider.call import Call
@@ -27,6 +24,9 @@ from sandbox_provider.dialects.dialect import Dialect, Route, authorize_route
 from sandbox_provider.people import person
 from sandbox_provider.store import Grant
 from sandbox_provider.wire import Response
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec
 
 PROVIDER = "oidc"
 ROTATION = 3600
@@ -99,6 +99,8 @@ def _id_token(call: Call, grant: Grant, access_token: str) -> str:
 
 
 def _signed(call: Call, claims: Mapping[str, Any], ordered: Mapping[str, Any]) -> str:
+    import jwt  # here and below: costly to import, and needed by this dialect alone
+
     number = ordered.get("key", call.now // ROTATION)
     algorithm = ordered.get("alg", "ES256")
     key: Any = _key_for(algorithm, call, number)
@@ -111,6 +113,8 @@ def _signed(call: Call, claims: Mapping[str, Any], ordered: Mapping[str, Any]) -
 
 
 def _key_for(algorithm: str, call: Call, number: int) -> Any:
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
     match algorithm:
         case "none":
             return None
@@ -123,12 +127,16 @@ def _key_for(algorithm: str, call: Call, number: int) -> Any:
 
 def _private_key(call: Call, number: int) -> ec.EllipticCurvePrivateKey:
     """Derived, so that every instance has the same without a table."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
     seed = hashlib.sha512(f"sandbox signing key {number} {call.client.client_secret}".encode()).digest()
     return ec.derive_private_key(int.from_bytes(seed) % (_P256_ORDER - 1) + 1, ec.SECP256R1())
 
 
 def _public_jwk(call: Call, number: int) -> dict[str, Any]:
-    published = jwt.algorithms.ECAlgorithm.to_jwk(_private_key(call, number).public_key(), as_dict=True)
+    from jwt.algorithms import ECAlgorithm
+
+    published = ECAlgorithm.to_jwk(_private_key(call, number).public_key(), as_dict=True)
     return {**published, "kid": f"key-{number}", "use": "sig", "alg": "ES256"}
 
 
