@@ -18,7 +18,7 @@ from broker.protocol.clients import SECRET_METHODS, Client, ClientSecret, hash_s
 from broker.protocol.registration import InvalidRegistration, validate_client
 from broker.protocol.registration_policy import validate_policy
 from broker.settings import LIMITS
-from broker.store.registry import AlreadyExists, NotFound
+from broker.store.registry import AlreadyExists, Changed, NotFound
 from broker_cli.connection import Connection, connect
 from broker_cli.failures import ServiceFailure, WrongInput, aws_failures
 from broker_cli.options import Command
@@ -81,7 +81,7 @@ def import_(source: TextIO, dry_run: bool, prune: bool, yes: bool) -> None:
         return
     click.echo(_shown(found), err=True)
     confirm(f"Make {_count(len(found), 'change')}?", yes=yes)
-    _apply(broker, wanted, found)
+    _apply(broker, there, wanted, found)
     told = f"Made {_count(len(found), 'change')}. {_NOTICED}"
     emit(_document(broker, wanted, found, made, dry_run), told + _secrets_text(made) + _missing_text(broker, wanted))
 
@@ -151,19 +151,19 @@ def _providers_of(client: Client) -> Iterator[str]:
         yield from getattr(client, attribute)
 
 
-def _apply(broker: Connection, wanted: Stage, found: list[Change]) -> None:
+def _apply(broker: Connection, there: Stage, wanted: Stage, found: list[Change]) -> None:
     """Providers before the clients that use them, and removed after them, so that no login meets a half of it."""
     with aws_failures():
         try:
             for change in found:
-                _write(broker, wanted, change)
-        except (AlreadyExists, NotFound) as error:
+                _write(broker, there, wanted, change)
+        except (AlreadyExists, Changed, NotFound) as error:
             raise ServiceFailure(
                 f"Somebody else changed {error} at the same moment; run the import again, it goes on from there."
             ) from None
 
 
-def _write(broker: Connection, wanted: Stage, change: Change) -> None:
+def _write(broker: Connection, there: Stage, wanted: Stage, change: Change) -> None:
     registry, name = broker.registry, change.name
     match change.what, change.kind:
         case "add", "provider":
@@ -175,7 +175,7 @@ def _write(broker: Connection, wanted: Stage, change: Change) -> None:
         case "add", "client":
             registry.add_client(wanted.clients[name])
         case "change", "client":
-            registry.update_client(wanted.clients[name])
+            registry.update_client(wanted.clients[name], there.clients[name])
         case "remove", "client":
             with suppress(NotFound):
                 registry.remove_client(name)
