@@ -74,9 +74,13 @@ def register(base: str, **attributes: Any) -> TestClient:
 
 
 def change(client: TestClient, **attributes: Any) -> TestClient:
-    """Change a registered client."""
+    """Make a client what it was registered as but for these attributes, whatever it was changed to meanwhile."""
     changed = replace(client.registered, **attributes)
-    runtime().registry.update_client(changed)
+    registry = runtime().registry
+    registry.forget()
+    stored = registry.client(client.client_id)
+    assert stored is not None
+    registry.update_client(changed, stored)
     return replace(client, registered=changed)
 
 

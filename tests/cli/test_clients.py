@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from broker.protocol.clients import OIDC_SCOPES, SECRET_METHODS, hash_secret
+from broker.protocol.clients import OIDC_SCOPES, SECRET_METHODS, Client, ClientSecret, hash_secret
+from broker.store.registry import Changed, NotFound, _is_still, client_item
+from broker_cli import clients
 
 from .conftest import Operator
 
@@ -318,3 +322,68 @@ def test_the_secret_comes_with_a_warning(operator: Operator) -> None:
     shown = operator(*ADD, "--confidential")
     assert re.search(r"^client_secret +tbcs_\S{43}$", shown.out, re.MULTILINE)
     assert shown.out.endswith("Keep the client_secret now: it is not stored and cannot be shown again.\n")
+
+
+# -- two at the same moment ----------------------------------------------------------------------------------------
+
+NEWER = ClientSecret("1" * 64, 1)
+
+
+def stored_client(operator: Operator, client_id: str) -> Client:
+    found = operator.registry.client(client_id)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        lambda client: replace(client, secrets=(*client.secrets, NEWER)),
+        lambda client: replace(client, disabled=True),
+        lambda client: replace(client, retry_window=0),
+        lambda client: replace(client, name="Renamed"),
+    ],
+)
+def test_what_somebody_else_changed_meanwhile_is_not_overwritten(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[Client], Client]
+) -> None:
+    """A secret that was just made, above all: who got it could not authenticate."""
+    client_id = operator.add_client("--confidential")["client_id"]
+    before = stored_client(operator, client_id)
+    monkeypatch.setattr(
+        clients, "confirm", lambda *_a, **_k: operator.registry.update_client(meanwhile(before), before)
+    )
+    outcome = operator("client", "rotate-secret", client_id)
+    assert (outcome.status, outcome.out) == (1, "")
+    assert f"somebody else changed {client_id} at the same moment; run the command again" in outcome.err
+    assert stored_client(operator, client_id) == meanwhile(before)
+
+
+def test_a_client_that_was_removed_meanwhile_does_not_come_back(operator: Operator) -> None:
+    before = stored_client(operator, operator.add_client()["client_id"])
+    operator.registry.remove_client(before.client_id)
+    with pytest.raises(NotFound):
+        operator.registry.update_client(replace(before, name="X"), before)
+    assert operator.registry.client(before.client_id) is None
+    assert not operator.registry.origin_is_listed("https://app.example")
+
+
+def test_an_entry_from_before_there_was_some_attribute_can_be_changed(operator: Operator) -> None:
+    """It counts as the default; what is set is not taken for it."""
+    before = stored_client(operator, operator.add_client()["client_id"])
+    table = operator.environment["BROKER_REGISTRY_TABLE"]
+    old = {name: value for name, value in client_item(before).items() if name not in ("dpop_bound", "token_exchange")}
+    operator.aws("dynamodb").put_item(TableName=table, Item=old)
+    renamed = replace(before, name="Renamed")
+    operator.registry.update_client(renamed, before)
+    assert stored_client(operator, before.client_id) == renamed
+    operator.aws("dynamodb").put_item(TableName=table, Item=old | {"dpop_bound": {"BOOL": True}})
+    with pytest.raises(Changed):
+        operator.registry.update_client(renamed, before)
+
+
+def test_the_condition_is_within_dynamodbs_limits() -> None:
+    """4 KB for an expression, 300 operators in it (Constraints in Amazon DynamoDB)."""
+    condition = _is_still(Client("c", "C", (CALLBACK,)))["ConditionExpression"]
+    assert len(condition) < 4096
+    assert sum(condition.count(one) for one in ("=", " AND ", " OR ", "attribute_not_exists")) < 300

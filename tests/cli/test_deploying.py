@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from click.testing import CliRunner, Result
 from broker_cli.main import broker
 from broker_deploy import command, settings_file
 from broker_deploy.settings_file import Deployment
-from broker_deploy.stack import SIGN_IN, Account, Aws, AwsProblem
+from broker_deploy.stack import SIGN_IN, Account, Aws, AwsProblem, Stack
 from broker_local.server import PROJECT
 from broker_local.template import Template
 
@@ -30,15 +31,20 @@ OUTPUTS = {
     "ProviderSecretPrefix": "mine/provider/",
     "Dashboard": "https://eu-west-1.console.aws.amazon.com/cloudwatch/home",
 }
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 ANSWERS = "mine\neu-west-1\nops@example.com\n\n"
 
 
 class FakeAws:
-    """An account with one stack."""
+    """An account with one stack, that is deployed to whenever `sam` was called with `deploy`."""
 
-    stack: Mapping[str, str] | None = OUTPUTS
+    before: Mapping[str, str] | None = OUTPUTS
+    after: Mapping[str, str] | None = OUTPUTS
+    declined = False
+    tables: Sequence[str] = ()
     keys = False
     deleted: list[str]
+    folder: Path
 
     def __init__(self, region: str | None = None) -> None:
         self.region = region
@@ -46,8 +52,16 @@ class FakeAws:
     def account(self) -> Account:
         return Account("123456789012", self.region or "eu-west-1")
 
-    def outputs(self, stack: str) -> Mapping[str, str] | None:
-        return type(self).stack if stack == "mine" else None
+    def stack(self, name: str) -> Stack | None:
+        deployments = sum(call.startswith("deploy") for call in calls(self.folder))
+        outputs = self.after if deployments else self.before
+        if outputs is None or name != "mine":
+            return None
+        return Stack(outputs, EPOCH + timedelta(hours=0 if self.declined else deployments))
+
+    def tables_named_after(self, stack: str) -> list[str]:
+        assert stack == "mine"
+        return list(self.tables)
 
     def has_keys(self, secret: str) -> bool:
         assert secret == OUTPUTS["KeysSecret"]
@@ -67,9 +81,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     sam.chmod(0o755)
     monkeypatch.setenv("PATH", f"{sam.parent}:/usr/bin:/bin")
     monkeypatch.setattr(command, "Aws", FakeAws)
-    monkeypatch.setattr(FakeAws, "stack", OUTPUTS)
-    monkeypatch.setattr(FakeAws, "keys", False)
-    FakeAws.deleted = []
+    for name, value in (("before", OUTPUTS), ("after", OUTPUTS), ("declined", False), ("tables", ()), ("keys", False)):
+        monkeypatch.setattr(FakeAws, name, value)
+    FakeAws.deleted, FakeAws.folder = [], tmp_path
     yield tmp_path
 
 
@@ -162,12 +176,74 @@ def test_it_stops_where_sam_fails(project: Path, step: str) -> None:
     assert calls(project)[-1].startswith(step)
 
 
-def test_a_deployment_that_was_declined_is_not_called_one(project: Path) -> None:
-    """SAM's own question about the change set can be answered no."""
-    FakeAws.stack = None
+def test_a_first_deployment_that_was_declined_is_not_called_one(project: Path) -> None:
+    """SAM's own question about the change set can be answered no, and SAM ends well then."""
+    FakeAws.before = FakeAws.after = None
     done = run(project, "deploy", answers=ANSWERS)
     assert done.exit_code == 1
     assert "nothing was deployed" in done.output
+
+
+def test_a_later_deployment_that_was_declined_or_had_nothing_to_change_is_not_called_one(project: Path) -> None:
+    FakeAws.declined = True
+    done = run(project, "deploy", answers=ANSWERS)
+    assert done.exit_code == 0, done.output
+    assert "Nothing was changed. The issuer is https://login.example.com" in done.output
+    assert "Deployed" not in done.output
+
+
+def test_a_stack_of_another_name_than_before_was_deployed_whenever_it_is_there(project: Path) -> None:
+    """The guide may have been told another name: what the stack before was like says nothing of it."""
+    settings_file.write(project, Deployment("other", "eu-west-1", {}))
+    (project / "bin" / "sam").write_text(
+        f'#!/bin/sh\necho "$@" >> {project}/calls\nsed -i s/other/mine/ {project}/samconfig.local.toml\n'
+    )
+    done = run(project, "deploy", "--guide-all")
+    assert "Deployed. The issuer is https://login.example.com" in done.output
+
+
+def test_a_domain_without_its_zone_and_an_address_for_alarms_are_what_comes_first(project: Path) -> None:
+    """Without the record nobody reaches the issuer, and `provider test` and `doctor` fail."""
+    FakeAws.after = OUTPUTS | {"ApiUrl": "https://login.example.com", "DomainTarget": "d-1.execute-api.example.aws"}
+    done = run(project, "deploy", answers=ANSWERS)
+    assert done.exit_code == 0, done.output
+    after = done.output.partition("Dashboard: ")[2].splitlines()[1:]
+    assert after[1:6] == [
+        "The domain: a CNAME record of login.example.com, where its DNS is kept, to",
+        "    d-1.execute-api.example.aws",
+        "",
+        "Alarms reach ops@example.com once the link in AWS's mail to it (Subscription Confirmation) was followed.",
+        "",
+    ]
+    assert after[6] == "The keys, once:"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ('["AlarmEmail=ops@example.com"]', True),
+        ('"LogLevel=\\"INFO\\" AlarmEmail=\\"ops@example.com\\""', True),  # as the guide writes it
+        ('["AlarmEmail=ops@example.com", "AlarmTopicArn=arn:aws:sns:eu-west-1:1:ours"]', False),
+        ('["AlarmEmail="]', False),
+        ("[]", False),
+    ],
+)
+def test_the_mail_to_confirm_is_recalled_where_one_was_sent(project: Path, overrides: str, told: bool) -> None:
+    path = settings_file.write(project, Deployment("mine", "eu-west-1", {}))
+    path.write_text(path.read_text("utf-8").replace("parameter_overrides = []", f"parameter_overrides = {overrides}"))
+    done = run(project, "deploy")
+    assert done.exit_code == 0, done.output
+    assert ("Alarms reach ops@example.com" in done.output) is told
+    assert "CNAME" not in done.output
+
+
+@pytest.mark.parametrize(
+    "region", ["us-east-1", "ap-southeast-7", "us-gov-west-1", "us-iso-east-1", "cn-north-1", "eusc-de-east-1"]
+)
+def test_every_region_is_taken(project: Path, region: str) -> None:
+    assert run(project, "deploy", answers=f"mine\n{region}\n\n\n").exit_code == 0
+    written = tomllib.loads((project / "samconfig.local.toml").read_text("utf-8"))
+    assert written["default"]["global"]["parameters"]["region"] == region
 
 
 def test_without_answers_nothing_happens(project: Path) -> None:
@@ -193,6 +269,22 @@ def test_delete_takes_the_logins_along_when_told_to(project: Path) -> None:
     after = done.output.partition("These stay")[2]
     assert "mine-GrantsTable-1" not in after
     assert "mine-RegistryTable-1" in after
+
+
+def test_delete_after_a_first_deployment_that_failed_names_the_tables_that_it_left(project: Path) -> None:
+    """CloudFormation took the rest back, and has no outputs."""
+    settings_file.write(project, Deployment("mine", "eu-west-1", {}))
+    FakeAws.before, FakeAws.tables = {}, ("mine-GrantsTable-1", "mine-RegistryTable-1")
+    done = run(project, "delete", answers="mine\n")
+    assert done.exit_code == 0, done.output
+    assert calls(project) == ["delete --no-prompts --stack-name mine --region eu-west-1"]
+    assert FakeAws.deleted == []
+    stays = done.output.partition("These stay")[2]
+    for table in FakeAws.tables:
+        assert f"delete-table --table-name {table}" in stays
+    assert "look into them first" in stays
+    assert "mine/provider/" in stays
+    assert "Key" not in stays.replace("Key=name", "")
 
 
 @pytest.mark.parametrize(("arguments", "answers"), [((), "other\n"), (("--confirm", "other"), ""), ((), "")])
@@ -260,13 +352,35 @@ def _aws(monkeypatch: pytest.MonkeyPatch, client: _Client) -> Aws:
     return Aws("eu-west-1")
 
 
+def _described(status: str, **more: Any) -> dict[str, Any]:
+    return {"Stacks": [{"StackName": "mine", "StackStatus": status, "CreationTime": EPOCH, **more}]}
+
+
 def test_a_stack_that_is_not_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     gone = _refused("ValidationError", "Stack with id mine does not exist")
-    assert _aws(monkeypatch, _Client(describe_stacks=gone)).outputs("mine") is None
+    assert _aws(monkeypatch, _Client(describe_stacks=gone)).stack("mine") is None
     with pytest.raises(AwsProblem, match="AccessDenied, not for you"):
-        _aws(monkeypatch, _Client(describe_stacks=_refused("AccessDenied", "not for you."))).outputs("mine")
-    stack = {"Stacks": [{"Outputs": [{"OutputKey": "Issuer", "OutputValue": "https://i"}]}]}
-    assert _aws(monkeypatch, _Client(describe_stacks=stack)).outputs("mine") == {"Issuer": "https://i"}
+        _aws(monkeypatch, _Client(describe_stacks=_refused("AccessDenied", "not for you."))).stack("mine")
+
+
+def test_a_stack_is_what_was_deployed_and_when(monkeypatch: pytest.MonkeyPatch) -> None:
+    later, outputs = EPOCH + timedelta(days=1), [{"OutputKey": "Issuer", "OutputValue": "https://i"}]
+    made = _described("CREATE_COMPLETE", Outputs=outputs)
+    assert _aws(monkeypatch, _Client(describe_stacks=made)).stack("mine") == Stack({"Issuer": "https://i"}, EPOCH)
+    updated = _described("UPDATE_COMPLETE", Outputs=outputs, LastUpdatedTime=later)
+    assert _aws(monkeypatch, _Client(describe_stacks=updated)).stack("mine") == Stack({"Issuer": "https://i"}, later)
+    failed = _described("ROLLBACK_COMPLETE")
+    assert _aws(monkeypatch, _Client(describe_stacks=failed)).stack("mine") == Stack({}, EPOCH)
+    never = _described("REVIEW_IN_PROGRESS")
+    assert _aws(monkeypatch, _Client(describe_stacks=never)).stack("mine") is None
+
+
+def test_tables_of_a_name_are_not_those_of_a_longer_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = ["mine-GrantsTable-1A2B3C", "mine-RegistryTable-4D5E6F"]
+    others = ["mine-test-GrantsTable-1A2B3C", "mine-SandboxTable-1", "mine-GrantsTable", "minexGrantsTable-1", "yours"]
+    pages = _Client(paginate=[{"TableNames": others}, {"TableNames": own}])
+    monkeypatch.setattr(_Client, "get_paginator", lambda *_a: pages, raising=False)
+    assert _aws(monkeypatch, _Client()).tables_named_after("mine") == own
 
 
 def test_expired_credentials_are_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,9 +388,12 @@ def test_expired_credentials_are_said_in_a_sentence(monkeypatch: pytest.MonkeyPa
         _aws(monkeypatch, _Client(get_caller_identity=_refused("ExpiredToken", "x"))).account()
 
 
-def test_a_secret_without_a_version_has_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_without_a_current_version_has_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not _aws(monkeypatch, _Client(describe_secret={"Name": "k"})).has_keys("k")
-    assert _aws(monkeypatch, _Client(describe_secret={"VersionIdsToStages": {"v": ["AWSCURRENT"]}})).has_keys("k")
+    pending = {"VersionIdsToStages": {"v": ["AWSPENDING"]}}
+    assert not _aws(monkeypatch, _Client(describe_secret=pending)).has_keys("k")
+    current = {"VersionIdsToStages": {"v": ["AWSPENDING"], "w": ["AWSPREVIOUS"], "x": ["AWSCURRENT"]}}
+    assert _aws(monkeypatch, _Client(describe_secret=current)).has_keys("k")
 
 
 @pytest.mark.parametrize("protected", [True, False])

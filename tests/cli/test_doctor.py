@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +20,14 @@ from broker.protocol.registration_policy import RegistrationPolicy
 from broker.settings import Settings
 from broker.upstream import catalogue
 from broker.upstream.schema import parse_provider
+from broker_cli.doctor import gather_stack
 from broker_cli.doctor.command import POSTURE
 from broker_cli.doctor.gather_stack import StackReader
 from broker_cli.doctor.posture import Result, judge
 from broker_cli.doctor.snapshot import (
+    MISSING,
     Alarm,
+    Attached,
     Endpoint,
     FunctionFacts,
     ProviderFacts,
@@ -50,11 +54,19 @@ SERVER = replace(
 )
 GITHUB = parse_provider("openid", catalogue.document("github"), source="github.toml")
 PROVIDER = ProviderFacts("openid", False, GITHUB, "", "secret", ("current",))
+STACK_ALARMS = (Alarm("RequestsFailedAlarm", True, "OK"),)
+AWS_POLICY = "arn:aws:iam::aws:policy"
 STACK = Stack(
     functions=(FunctionFacts("TokenFunction", {"POWERTOOLS_LOG_LEVEL": "INFO"}, 25, 30),),
     statements=(Statement("TokenFunction", "dynamodb:GetItem", "arn:aws:dynamodb:eu-west-1:1:table/Grants"),),
+    attached=(
+        Attached("TokenFunctionRole", f"{AWS_POLICY}/service-role/AWSLambdaBasicExecutionRole"),
+        Attached("TokenFunctionRole", f"{AWS_POLICY}/AWSXrayWriteOnlyAccess"),
+        Attached("ChinaFunctionRole", "arn:aws-cn:iam::aws:policy/AWSXRayDaemonWriteAccess"),
+        Attached("CodeDeployServiceRole", f"{AWS_POLICY}/service-role/AWSCodeDeployRoleForLambda"),
+    ),
     tables=(Table("RegistryTable", "", True, True), Table("GrantsTable", "delete_at", False, True)),
-    alarms=(Alarm("RequestsFailedAlarm", True, "OK"),),
+    alarms=STACK_ALARMS,
     throttled=True,
     rescued=0,
     rotates=True,
@@ -119,6 +131,10 @@ def _function(**changes: Any) -> Callable[[Snapshot], Snapshot]:
     return _stack(functions=(replace(STACK.functions[0], **changes),))
 
 
+def _attached(role: str, policy: str) -> Callable[[Snapshot], Snapshot]:
+    return _stack(attached=(Attached(role, policy),))
+
+
 def _old_keys(snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, keys=keys.parse(keys.new_document(NOW - 200 * DAY)))
 
@@ -166,6 +182,7 @@ AMISS: tuple[tuple[str, str, Callable[[Snapshot], Snapshot]], ...] = (
     ("TB-OPS-002", "fail", _stack(alarms=())),
     ("TB-OPS-002", "warn", _stack(alarms=(Alarm("RequestsFailedAlarm", False, "OK"),))),
     ("TB-OPS-002", "warn", _stack(alarms=(Alarm("RequestsFailedAlarm", True, "ALARM"),))),
+    ("TB-OPS-002", "fail", _stack(alarms=(*STACK_ALARMS, Alarm("RescueQueueAlarm", False, MISSING)))),
     ("TB-OPS-003", "fail", _function(retention=None)),
     ("TB-OPS-004", "fail", _function(timeout=30)),
     ("TB-OPS-005", "fail", _function(environment={"BROKER_LOCAL": "1"})),
@@ -179,6 +196,9 @@ AMISS: tuple[tuple[str, str, Callable[[Snapshot], Snapshot]], ...] = (
         _stack(statements=(Statement("TokenFunction", "dynamodb:*", "arn:aws:dynamodb:::table/x"),)),
     ),
     ("TB-OPS-008", "fail", _stack(statements=(Statement("TokenFunction", "dynamodb:GetItem", "*"),))),
+    ("TB-OPS-008", "fail", _attached("TokenFunctionRole", f"{AWS_POLICY}/AdministratorAccess")),
+    ("TB-OPS-008", "fail", _attached("TokenFunctionRole", "arn:aws:iam::123456789012:policy/AWSXrayWriteOnlyAccess")),
+    ("TB-OPS-008", "fail", _attached("TokenFunctionRole", f"{AWS_POLICY}/service-role/AWSCodeDeployRoleForLambda")),
     ("TB-OPS-009", "warn", _stack(throttled=False)),
     ("TB-OPS-010", "warn", _stack(rescued=3)),
     ("TB-OPS-011", "warn", _stack(has_sandbox=True)),
@@ -276,6 +296,20 @@ class _Aws:
         return self._clients[service]
 
 
+def _policy(name: str) -> dict[str, str]:
+    return {"PolicyName": name, "PolicyArn": f"{AWS_POLICY}/{name}"}
+
+
+def _summary(kind: str, logical: str, physical: str, status: str = "CREATE_COMPLETE") -> dict[str, Any]:
+    return {
+        "ResourceType": kind,
+        "LogicalResourceId": logical,
+        "PhysicalResourceId": physical,
+        "ResourceStatus": status,
+        "LastUpdatedTimestamp": 0,
+    }
+
+
 def test_a_stack_is_read_as_the_services_answer() -> None:
     resources = {
         "AWS::Lambda::Function": ("TokenFunction", "stack-Token"),
@@ -286,16 +320,7 @@ def test_a_stack_is_read_as_the_services_answer() -> None:
         "AWS::SQS::Queue": ("RescueQueue", "https://sqs.eu-west-1.amazonaws.com/1/rescue"),
         "AWS::SecretsManager::Secret": ("KeysSecret", "stack-keys"),
     }
-    summaries = [
-        {
-            "ResourceType": kind,
-            "LogicalResourceId": logical,
-            "PhysicalResourceId": physical,
-            "ResourceStatus": "CREATE_COMPLETE",
-            "LastUpdatedTimestamp": 0,
-        }
-        for kind, (logical, physical) in resources.items()
-    ]
+    summaries = [_summary(kind, logical, physical) for kind, (logical, physical) in resources.items()]
     allow = {"Effect": "Allow", "Action": ["dynamodb:GetItem"], "Resource": "arn:aws:dynamodb:eu-west-1:1:table/Grants"}
     deny = {"Effect": "Deny", "Action": "*", "Resource": "*"}
     answers: dict[str, list[tuple[str, dict[str, Any]]]] = {
@@ -321,6 +346,7 @@ def test_a_stack_is_read_as_the_services_answer() -> None:
                     "PolicyDocument": json.dumps({"Statement": [allow, deny]}),
                 },
             ),
+            ("list_attached_role_policies", {"AttachedPolicies": [_policy("AWSXrayWriteOnlyAccess")]}),
         ],
         "dynamodb": [
             ("describe_table", {"Table": {"DeletionProtectionEnabled": True}}),
@@ -353,6 +379,7 @@ def test_a_stack_is_read_as_the_services_answer() -> None:
     assert stack == Stack(
         functions=(FunctionFacts("TokenFunction", {"BROKER_CODE_LIFETIME": "30"}, 25, 30),),
         statements=(Statement("TokenFunction", "dynamodb:GetItem", "arn:aws:dynamodb:eu-west-1:1:table/Grants"),),
+        attached=(Attached("TokenFunctionRole", f"{AWS_POLICY}/AWSXrayWriteOnlyAccess"),),
         tables=(Table("GrantsTable", "delete_at", False, True),),
         alarms=(Alarm("RequestsFailedAlarm", True, "OK"),),
         throttled=True,
@@ -362,3 +389,88 @@ def test_a_stack_is_read_as_the_services_answer() -> None:
     )
     assert settings is not None
     assert settings.code_lifetime == 30
+
+
+def _read_parts(answers: Mapping[str, list[tuple[str, dict[str, Any]]]], *parts: str) -> Stack:
+    """The stack, with nothing but these parts read."""
+    reader = StackReader(_Aws(answers), "stack")  # type: ignore[arg-type]
+    stack, _ = reader.read(lambda name, read: read() if name in ("stack", *parts) else None)
+    return stack
+
+
+def test_every_policy_of_a_role_is_read_page_by_page() -> None:
+    """What is widened by hand is most often attached, and need not be on the first page. What is excepted is everything else."""
+    role = _summary("AWS::IAM::Role", "TokenFunctionRole", "stack-TokenRole")
+    all_but = {"Effect": "Allow", "NotAction": "iam:*", "Resource": "arn:aws:s3:::one"}
+    all_but_one = {"Effect": "Allow", "Action": "s3:GetObject", "NotResource": "arn:aws:s3:::one"}
+
+    def own(name: str, statement: dict[str, str]) -> tuple[str, dict[str, Any]]:
+        document = json.dumps({"Statement": statement})
+        return "get_role_policy", {"RoleName": "stack-TokenRole", "PolicyName": name, "PolicyDocument": document}
+
+    answers: dict[str, list[tuple[str, dict[str, Any]]]] = {
+        "cloudformation": [("list_stack_resources", {"StackResourceSummaries": [role]})],
+        "iam": [
+            ("list_role_policies", {"PolicyNames": ["one"], "IsTruncated": True, "Marker": "next"}),
+            own("one", all_but),
+            ("list_role_policies", {"PolicyNames": ["two"]}),
+            own("two", all_but_one),
+            (
+                "list_attached_role_policies",
+                {"AttachedPolicies": [_policy("AWSXrayWriteOnlyAccess")], "IsTruncated": True, "Marker": "next"},
+            ),
+            ("list_attached_role_policies", {"AttachedPolicies": [_policy("AdministratorAccess")]}),
+        ],
+    }
+    stack = _read_parts(answers, "stack.statements", "stack.attached")
+    assert stack.statements == (
+        Statement("TokenFunction", "*", "arn:aws:s3:::one"),
+        Statement("TokenFunction", "s3:GetObject", "*"),
+    )
+    assert [one.policy for one in stack.attached or ()] == [
+        f"{AWS_POLICY}/AWSXrayWriteOnlyAccess",
+        f"{AWS_POLICY}/AdministratorAccess",
+    ]
+    found = results(replace(sound(), stack=replace(STACK, statements=stack.statements, attached=stack.attached)))
+    assert found["TB-OPS-008"].texts == (
+        "TokenFunction may do *",
+        "TokenFunction may do s3:GetObject on everything",
+        f"TokenFunctionRole has the policy {AWS_POLICY}/AdministratorAccess, which the template does not give it",
+    )
+
+
+def test_an_alarm_that_was_deleted_by_hand_is_noticed() -> None:
+    """CloudWatch leaves out what it does not have. One that CloudFormation took away itself is not missing."""
+    alarms = [_summary("AWS::CloudWatch::Alarm", f"{name}Alarm", f"stack-{name}") for name in ("One", "Two", "Three")]
+    gone = _summary("AWS::CloudWatch::Alarm", "FourAlarm", "stack-Four", "DELETE_COMPLETE")
+    there = {"AlarmActions": ["arn"], "StateValue": "OK"}
+    answers: dict[str, list[tuple[str, dict[str, Any]]]] = {
+        "cloudformation": [("list_stack_resources", {"StackResourceSummaries": [*alarms, gone]})],
+        "cloudwatch": [
+            ("describe_alarms", {"MetricAlarms": [{"AlarmName": "stack-One", **there}], "NextToken": "next"}),
+            ("describe_alarms", {"MetricAlarms": [{"AlarmName": "stack-Two", **there}]}),
+        ],
+    }
+    stack = _read_parts(answers, "stack.alarms")
+    assert stack.alarms == (
+        Alarm("OneAlarm", True, "OK"),
+        Alarm("ThreeAlarm", False, MISSING),
+        Alarm("TwoAlarm", True, "OK"),
+    )
+    verdict = results(replace(sound(), stack=replace(STACK, alarms=stack.alarms)))["TB-OPS-002"]
+    assert (verdict.level, verdict.texts) == ("fail", ("ThreeAlarm is not there any more: somebody deleted it",))
+
+
+def test_without_the_right_to_list_attached_policies_roles_are_not_judged() -> None:
+    hidden = replace(sound(), stack=replace(STACK, attached=None), unseen={"stack.attached": "AWS refused"})
+    assert (results(hidden)["TB-OPS-008"].level, results(hidden)["TB-OPS-008"].texts) == ("skip", ("AWS refused",))
+
+
+def test_the_permissions_that_are_documented_are_those_that_are_used() -> None:
+    """A call of the reader is named as its action is, but for API Gateway, whose one action is GET."""
+    source = Path(gather_stack.__file__).read_text("utf-8")
+    operations = set(re.findall(r"\b((?:get|list|describe)_[a-z_]+)\b", source)) - {"get_paginator", "get_stages"}
+    assert "list_attached_role_policies" in operations
+    documented = (DOCS / "doctor.md").read_text("utf-8")
+    actions = {operation: operation.title().replace("_", "") for operation in operations}
+    assert [operation for operation, action in actions.items() if f':{action}"' not in documented] == []

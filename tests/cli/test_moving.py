@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from broker.protocol.clients import hash_secret
+import pytest
+
+from broker.protocol.clients import Client, ClientSecret, hash_secret
+from broker.store.aws import StoreUnavailable
+from broker.store.registry import AlreadyExists, Registry
+from broker_cli import moving
 
 from .conftest import Operator
 
@@ -169,3 +175,168 @@ def test_without_a_terminal_it_asks_for_yes(operator: Operator) -> None:
     assert outcome.status == 2
     assert "give --yes" in outcome.err
     assert _stage_of(operator)["providers"] == [{"name": "github", "catalogue": "github"}]
+
+
+# -- an import that stops half-way ---------------------------------------------------------------------------------
+
+
+def _two_new_clients(operator: Operator) -> Any:
+    """A document with the confidential clients one and two, which are not there."""
+    for client_id in ("one", "two"):
+        operator.add_client("--confidential", "--client-id", client_id)
+    document = _stage_of(operator)
+    for client_id in ("one", "two"):
+        assert operator("client", "remove", client_id, "--yes").status == 0
+    return document
+
+
+def _fail_at(monkeypatch: pytest.MonkeyPatch, client_id: str, failure: BaseException) -> None:
+    add = Registry.add_client
+
+    def add_or_fail(registry: Registry, client: Client) -> None:
+        if client.client_id == client_id:
+            raise failure
+        add(registry, client)
+
+    monkeypatch.setattr(Registry, "add_client", add_or_fail)
+
+
+def _knows(operator: Operator, client_id: str, secret: str) -> bool:
+    stored = operator.registry.client(client_id)
+    assert stored is not None
+    return stored.knows_secret(secret)
+
+
+def test_secrets_of_clients_that_were_written_are_told_when_a_later_write_fails(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the hash is stored: a secret that is not printed then is nobody's."""
+    document = _two_new_clients(operator)
+    with monkeypatch.context() as patch:
+        _fail_at(patch, "two", AlreadyExists("two"))
+        outcome = operator("import", "-", "--yes", "--json", stdin=json.dumps(document))
+    assert outcome.status == 1
+    assert "Somebody else changed two at the same moment" in outcome.err
+    answer = outcome.document
+    assert (answer["made"], answer["applied"], list(answer["client_secrets"])) == (1, False, ["one"])
+    assert [change["name"] for change in answer["changes"]] == ["one", "two"]
+    assert _knows(operator, "one", answer["client_secrets"]["one"])
+    rest = _import(operator, document)
+    assert (rest["made"], rest["applied"], list(rest["client_secrets"])) == (1, True, ["two"])
+    assert _knows(operator, "two", rest["client_secrets"]["two"])
+
+
+@pytest.mark.parametrize("failure", [StoreUnavailable("transact_write_items: ReadTimeoutError"), KeyboardInterrupt()])
+def test_a_secret_that_may_have_been_written_is_told_and_said_to_be_unsure(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    """Nothing can be concluded of a write without an answer. In words here."""
+    document = _two_new_clients(operator)
+    _fail_at(monkeypatch, "two", failure)
+    outcome = operator("import", "-", "--yes", stdin=json.dumps(document))
+    assert outcome.status == 1
+    assert "Nothing was changed" not in outcome.err
+    assert "1 of 2 changes made. Whether client two was written is not known. A secret that the next" in outcome.out
+    told = dict(re.findall(r"^(one|two) +(\S{43})$", outcome.out, re.MULTILINE))
+    assert set(told) == {"one", "two"}
+    assert _knows(operator, "one", told["one"])
+
+
+def test_what_is_missing_is_looked_up_before_anything_is_written(operator: Operator) -> None:
+    """A secret that cannot be read would else stand between a new client and its secret."""
+    document = _two_new_clients(operator) | {"providers": [{"name": "github", "catalogue": "github"}]}
+    name = operator.environment["BROKER_PROVIDER_SECRET_PREFIX"] + "github"
+    operator.aws("secretsmanager").create_secret(Name=name, SecretString="not of the broker")
+    outcome = operator("import", "-", "--yes", stdin=json.dumps(document))
+    assert (outcome.status, outcome.out) == (1, "")
+    assert list(operator.registry.clients()) == []
+
+
+def test_a_secret_that_was_made_meanwhile_is_not_overwritten(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client_id = operator.add_client("--confidential")["client_id"]
+    document = _stage_of(operator)
+    document["clients"][0]["name"] = "Renamed"
+    before = operator.registry.client(client_id)
+    assert before is not None
+    rotated = replace(before, secrets=(*before.secrets, ClientSecret("1" * 64, 1)))
+    monkeypatch.setattr(moving, "confirm", lambda *_a, **_k: operator.registry.update_client(rotated, before))
+    outcome = operator("import", "-", stdin=json.dumps(document))
+    assert outcome.status == 1
+    assert f"Somebody else changed {client_id} at the same moment" in outcome.err
+    assert outcome.out == "0 of 1 change made.\n"
+    assert operator.registry.client(client_id) == rotated
+
+
+# -- what is in the way --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("secrets", "sentence"),
+    [
+        ([{"sha256": 5, "created_at": 1}], "sha256 of a secret must be 64 hexadecimal digits"),
+        ([{"sha256": "F" * 64, "created_at": 1}], "sha256 of a secret must be 64 hexadecimal digits"),
+        ([{"sha256": "0" * 64, "created_at": "x"}], "created_at of a secret must be a number of seconds"),
+        ([{"sha256": "0" * 64, "created_at": True}], "created_at of a secret must be a number of seconds"),
+        ([{"sha256": "0" * 64, "created_at": -1}], "created_at of a secret must be a number of seconds"),
+        ([{"sha256": "0" * 64}], "secrets must be objects with sha256 and created_at"),
+        (["0" * 64], "secrets must be objects with sha256 and created_at"),
+        ([{"sha256": one * 64, "created_at": 1} for one in "012"], "secrets must be a list of at most 2"),
+        ("0" * 64, "secrets must be a list of at most 2"),
+    ],
+)
+def test_hashes_of_another_form_are_refused(operator: Operator, secrets: Any, sentence: str) -> None:
+    """They would be stored, and end in an error where somebody compares with them or asks for their age."""
+    client_id = operator.add_client("--confidential")["client_id"]
+    document = operator("export", "--with-secret-hashes").document
+    document["clients"][0]["secrets"] = secrets
+    refusal = operator("import", "-", "--yes", stdin=json.dumps(document)).refusal()
+    assert refusal.startswith(f"The document cannot be imported: client {client_id}: {sentence}")
+
+
+def test_a_client_that_registered_itself_is_not_replaced(operator: Operator) -> None:
+    made = operator.add_client()
+    stored = operator.registry.client(made["client_id"])
+    assert stored is not None
+    operator.registry.add_client(replace(stored, client_id="self-registered", dynamic=True))
+    document = _stage_of(operator)
+    document["clients"].append(document["clients"][0] | {"client_id": "self-registered"})
+    document["clients"][0]["name"] = "Renamed"
+    for words in (("--yes",), ("--dry-run",)):
+        refusal = operator("import", "-", *words, stdin=json.dumps(document)).refusal()
+        assert "Client self-registered cannot be imported: a client that registered itself here has this id" in refusal
+    assert operator.registry.client(made["client_id"]) == stored
+
+
+def test_prune_removes_a_providers_credentials_as_provider_remove_does(operator: Operator) -> None:
+    operator.add_provider("github", "the-provider-secret")
+    operator.add_provider("discord")
+    document = _stage_of(operator)
+    document["providers"] = [one for one in document["providers"] if one["name"] == "discord"]
+    _import(operator, document, "--prune")
+    assert [entry.name for entry in operator.registry.providers()] == ["discord"]
+    assert _has_credentials(operator, "discord")
+    assert not _has_credentials(operator, "github")
+
+
+def test_a_provider_whose_removal_failed_half_way_is_removed_by_the_next_import(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator.add_provider("github", "the-provider-secret")
+    document = _stage_of(operator) | {"providers": []}
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "remove_provider", _unavailable)
+        assert operator("import", "-", "--yes", "--prune", stdin=json.dumps(document)).status == 1
+    _import(operator, document, "--prune")
+    assert list(operator.registry.providers()) == []
+    assert not _has_credentials(operator, "github")
+
+
+def _unavailable(*_arguments: object) -> None:
+    raise StoreUnavailable("delete_item: ReadTimeoutError")
+
+
+def _has_credentials(operator: Operator, provider: str) -> bool:
+    name = operator.environment["BROKER_PROVIDER_SECRET_PREFIX"] + provider
+    return "DeletedDate" not in operator.aws("secretsmanager").describe_secret(SecretId=name)

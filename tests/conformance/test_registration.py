@@ -508,7 +508,7 @@ def test_a_change_keeps_what_the_operator_decided(open_base: str) -> None:
     stored = runtime().registry.client(information["client_id"])
     assert stored is not None
     decided = replace(stored, providers=("infolobby",), first_party=True, idle_lifetime=900)
-    runtime().registry.update_client(decided)
+    runtime().registry.update_client(decided, stored)
     assert manage(information, "PUT", metadata(client_id=information["client_id"])).status_code == 200
     after = runtime().registry.client(information["client_id"])
     assert after is not None
@@ -520,7 +520,7 @@ def test_a_client_that_was_switched_off_manages_nothing(open_base: str) -> None:
     information = registered(open_base)
     stored = runtime().registry.client(information["client_id"])
     assert stored is not None
-    runtime().registry.update_client(replace(stored, disabled=True))
+    runtime().registry.update_client(replace(stored, disabled=True), stored)
     for method in ("GET", "PUT", "DELETE"):
         document = metadata(client_id=information["client_id"])
         assert_error(manage(information, method, document), 403, "access_denied")

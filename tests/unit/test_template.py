@@ -342,6 +342,7 @@ def test_outputs_that_the_operators_command_reads() -> None:
     assert set(document()["Outputs"]) == {
         "StackName",
         "ApiUrl",
+        "DomainTarget",
         "Issuer",
         "RegistryTable",
         "GrantsTable",
@@ -350,6 +351,16 @@ def test_outputs_that_the_operators_command_reads() -> None:
         "Dashboard",
     }
     assert document()["Outputs"]["Issuer"]["Value"]["Fn::If"][:2] == ["HasIssuer", {"Ref": "Issuer"}]
+
+
+def test_a_domain_gets_its_record_or_says_what_it_must_point_to() -> None:
+    """Never both: who is told to make a record that is there would make a second one."""
+    target, record = document()["Outputs"]["DomainTarget"], document()["Resources"]["ApiDomainRecord"]
+    assert target["Value"] == record["Properties"]["AliasTarget"]["DNSName"]
+    assert (target["Condition"], record["Condition"]) == ("NeedsDomainRecord", "HasDomainRecord")
+    conditions, no_zone = document()["Conditions"], {"Fn::Equals": [{"Ref": "HostedZoneId"}, ""]}
+    assert conditions["NeedsDomainRecord"] == {"Fn::And": [{"Condition": "HasDomain"}, no_zone]}
+    assert conditions["HasDomainRecord"] == {"Fn::And": [{"Condition": "HasDomain"}, {"Fn::Not": [no_zone]}]}
 
 
 def test_every_function_has_a_sample_event() -> None:

@@ -25,10 +25,10 @@ from broker.protocol.registration import (
     validate_client,
 )
 from broker.settings import LIMITS
-from broker.store.registry import AlreadyExists, NotFound
+from broker.store.registry import AlreadyExists, Changed, NotFound
 from broker.upstream import serve
 from broker_cli.connection import Connection, connect
-from broker_cli.failures import WrongInput, aws_failures
+from broker_cli.failures import ServiceFailure, WrongInput, aws_failures
 from broker_cli.options import GrantType, Group
 from broker_cli.output import Json, ago, confirm, emit, moment, sheet, span, table
 
@@ -332,7 +332,7 @@ def update(client_id: str, confidential: bool | None, **given: Any) -> None:
         after = replace(after, origins=_origins(after))
     with aws_failures():
         _check(broker, after)
-        _store(broker, after)
+        _store(broker, after, before)
     _emit_client(after, secret)
 
 
@@ -355,7 +355,7 @@ def rotate_secret(client_id: str, yes: bool) -> None:
     newest = sorted(before.secrets, key=lambda one: one.created_at)[-1:]
     after = replace(before, secrets=(*newest, ClientSecret(hash_secret(secret), clock.now())))
     with aws_failures():
-        _store(broker, after)
+        _store(broker, after, before)
     _emit_client(after, secret)
 
 
@@ -371,7 +371,7 @@ def drop_secret(client_id: str, yes: bool) -> None:
     confirm(f"Make the older secret of {before.name} ({client_id}) invalid?", yes=yes)
     after = replace(before, secrets=before.secrets[-1:])
     with aws_failures():
-        _store(broker, after)
+        _store(broker, after, before)
     _emit_client(after)
 
 
@@ -513,16 +513,20 @@ def _unknown(client_id: str) -> WrongInput:
     return WrongInput(f"There is no client {client_id}; `broker client list` shows all.")
 
 
-def _store(broker: Connection, after: Client) -> None:
+def _store(broker: Connection, after: Client, before: Client) -> None:
     try:
-        broker.registry.update_client(after)
+        broker.registry.update_client(after, before)
     except NotFound:
         raise _unknown(after.client_id) from None
+    except Changed:
+        raise ServiceFailure(
+            f"Nothing was changed: somebody else changed {after.client_id} at the same moment; run the command again."
+        ) from None
 
 
 def _set_disabled(broker: Connection, before: Client, *, disabled: bool) -> None:
     with aws_failures():
-        _store(broker, replace(before, disabled=disabled))
+        _store(broker, replace(before, disabled=disabled), before)
     word = "Disabled" if disabled else "Enabled"
     emit({"client_id": before.client_id, "disabled": disabled}, f"{word} {before.name} ({before.client_id}).{_DELAY}")
 

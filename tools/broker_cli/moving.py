@@ -1,12 +1,13 @@
 """`broker export` and `broker import`: clients, providers, registration policy and brand, from one stage to another.
 
-No secret travels. What is imported is checked whole before anything is written; a client's new secret is printed once.
+No secret travels. What is imported is checked whole before anything is written; a client's new secret is printed once, however
+the import ends: once its hash is stored, nothing else knows the secret.
 """
 
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -18,7 +19,7 @@ from broker.protocol.clients import SECRET_METHODS, Client, ClientSecret, hash_s
 from broker.protocol.registration import InvalidRegistration, validate_client
 from broker.protocol.registration_policy import validate_policy
 from broker.settings import LIMITS
-from broker.store.registry import AlreadyExists, NotFound
+from broker.store.registry import AlreadyExists, Changed, NotFound
 from broker_cli.connection import Connection, connect
 from broker_cli.failures import ServiceFailure, WrongInput, aws_failures
 from broker_cli.options import Command
@@ -60,7 +61,11 @@ def export(out: Path | None, with_secret_hashes: bool) -> None:
 @click.command("import", cls=Command, short_help="Take clients and providers from another stage.")
 @click.argument("source", type=click.File("r", encoding="utf-8"), metavar="FILE")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
-@click.option("--prune", is_flag=True, help="Remove clients and providers that the document does not have.")
+@click.option(
+    "--prune",
+    is_flag=True,
+    help="Remove clients, and providers with their credentials, that the document does not have.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def import_(source: TextIO, dry_run: bool, prune: bool, yes: bool) -> None:
     """Make this stage hold what FILE says ("-" for standard input). Everything is checked before anything is written.
@@ -72,18 +77,38 @@ def import_(source: TextIO, dry_run: bool, prune: bool, yes: bool) -> None:
     there = _stage(broker)
     wanted, made = _with_secrets(merged(there, _read(source), clock.now()), there)
     _check(broker, there, wanted, prune=prune)
-    found = changes(there, wanted, prune=prune)
-    if not found:
-        emit(_document(broker, wanted, [], {}, dry_run), "Nothing to change." + _missing_text(broker, wanted))
+    planned = changes(there, wanted, prune=prune)
+    # Looked up before the writes: what can fail must not stand between a write and what is told of it.
+    missing = _without_credentials(broker, wanted)
+    if dry_run or not planned:
+        shown = _shown(planned) if planned else "Nothing to change."
+        emit(_document(_Import(planned), {}, missing), shown + _missing_text(missing))
         return
-    if dry_run:
-        emit(_document(broker, wanted, found, {}, dry_run), _shown(found) + _missing_text(broker, wanted))
-        return
-    click.echo(_shown(found), err=True)
-    confirm(f"Make {_count(len(found), 'change')}?", yes=yes)
-    _apply(broker, wanted, found)
-    told = f"Made {_count(len(found), 'change')}. {_NOTICED}"
-    emit(_document(broker, wanted, found, made, dry_run), told + _secrets_text(made) + _missing_text(broker, wanted))
+    click.echo(_shown(planned), err=True)
+    confirm(f"Make {_count(len(planned), 'change')}?", yes=yes)
+    run = _Import(planned)
+    try:
+        _apply(broker, there, wanted, run)
+    finally:
+        told = run.secrets_of(made)
+        emit(_document(run, told, missing), _told(run, told) + _secrets_text(told) + _missing_text(missing))
+
+
+@dataclass
+class _Import:
+    """How far an import came.
+
+    unsure: the change that was being made when it stopped, if AWS did not say whether it was.
+    """
+
+    planned: list[Change]
+    done: list[Change] = field(default_factory=list)
+    unsure: Change | None = None
+
+    def secrets_of(self, made: dict[str, str]) -> dict[str, str]:
+        """Those of `made`, by client id, whose hash is stored, or may be."""
+        written = [*self.done, *([self.unsure] if self.unsure else [])]
+        return {one.name: made[one.name] for one in written if one.kind == "client" and one.name in made}
 
 
 def _stage(broker: Connection) -> Stage:
@@ -128,6 +153,7 @@ def _check(broker: Connection, there: Stage, wanted: Stage, *, prune: bool) -> N
         if problem := file_problem(broker, entry):
             raise WrongInput(f"Provider {name} cannot be imported: {problem.rstrip('.')}.")
     known = set(wanted.providers) | (set() if prune else set(there.providers))
+    _check_ids(broker, there, wanted)
     for client_id, client in wanted.clients.items():
         try:
             validate_client(client, LIMITS)
@@ -151,19 +177,37 @@ def _providers_of(client: Client) -> Iterator[str]:
         yield from getattr(client, attribute)
 
 
-def _apply(broker: Connection, wanted: Stage, found: list[Change]) -> None:
+def _check_ids(broker: Connection, there: Stage, wanted: Stage) -> None:
+    """Clients that registered themselves here are not part of `there`, and are nobody else's to replace. Errors: WrongInput."""
+    for client_id in sorted(set(wanted.clients) - set(there.clients)):
+        with aws_failures():
+            taken = broker.registry.client(client_id)
+        if taken is not None and taken.dynamic:
+            raise WrongInput(
+                f"Client {client_id} cannot be imported: a client that registered itself here has this id."
+                f" Take it out of the document, or remove that client with `broker client remove {client_id}`."
+            )
+
+
+def _apply(broker: Connection, there: Stage, wanted: Stage, run: _Import) -> None:
     """Providers before the clients that use them, and removed after them, so that no login meets a half of it."""
     with aws_failures():
-        try:
-            for change in found:
-                _write(broker, wanted, change)
-        except (AlreadyExists, NotFound) as error:
-            raise ServiceFailure(
-                f"Somebody else changed {error} at the same moment; run the import again, it goes on from there."
-            ) from None
+        for change in run.planned:
+            run.unsure = change
+            try:
+                _write(broker, there, wanted, change)
+            except (AlreadyExists, Changed, NotFound) as error:
+                run.unsure = None
+                raise ServiceFailure(
+                    f"Somebody else changed {error} at the same moment; run the import again, it goes on from there."
+                ) from None
+            except KeyboardInterrupt:
+                raise ServiceFailure("The import was stopped; run it again, it goes on from there.") from None
+            run.unsure = None
+            run.done.append(change)
 
 
-def _write(broker: Connection, wanted: Stage, change: Change) -> None:
+def _write(broker: Connection, there: Stage, wanted: Stage, change: Change) -> None:
     registry, name = broker.registry, change.name
     match change.what, change.kind:
         case "add", "provider":
@@ -171,11 +215,13 @@ def _write(broker: Connection, wanted: Stage, change: Change) -> None:
         case "change", "provider":
             registry.update_provider(wanted.providers[name])
         case "remove", "provider":
+            # First its credentials: an import that stops in between still finds the provider when it is run again.
+            broker.provider_secrets.remove(name)
             registry.remove_provider(name)
         case "add", "client":
             registry.add_client(wanted.clients[name])
         case "change", "client":
-            registry.update_client(wanted.clients[name])
+            registry.update_client(wanted.clients[name], there.clients[name])
         case "remove", "client":
             with suppress(NotFound):
                 registry.remove_client(name)
@@ -194,6 +240,18 @@ def _shown(found: list[Change]) -> str:
     return table(("CHANGE", "KIND", "NAME", "ATTRIBUTES"), rows, empty="")
 
 
+def _told(run: _Import, told: dict[str, str]) -> str:
+    made, planned = len(run.done), len(run.planned)
+    if made == planned:
+        return f"Made {_count(made, 'change')}. {_NOTICED}"
+    text = f"{made} of {_count(planned, 'change')} made."
+    if run.unsure is not None:
+        text += f" Whether {run.unsure.kind} {run.unsure.name} was written is not known."
+        if run.unsure.kind == "client" and run.unsure.name in told:
+            text += " A secret that the next import prints for it replaces the one printed here."
+    return text
+
+
 def _secrets_text(made: dict[str, str]) -> str:
     if not made:
         return ""
@@ -201,8 +259,7 @@ def _secrets_text(made: dict[str, str]) -> str:
     return f"\n\nNew client secrets, shown this once:\n{table(('CLIENT', 'SECRET'), rows, empty='')}"
 
 
-def _missing_text(broker: Connection, wanted: Stage) -> str:
-    missing = _without_credentials(broker, wanted)
+def _missing_text(missing: list[str]) -> str:
     if not missing:
         return ""
     commands = "\n".join(
@@ -211,16 +268,16 @@ def _missing_text(broker: Connection, wanted: Stage) -> str:
     return f"\n\nThese providers have no credentials here yet, so nobody can log in with them:\n{commands}"
 
 
-def _document(
-    broker: Connection, wanted: Stage, found: list[Change], made: dict[str, str], dry_run: bool
-) -> dict[str, Json]:
+def _document(run: _Import, told: dict[str, str], missing: list[str]) -> dict[str, Json]:
     return {
         "changes": [
-            {"what": one.what, "kind": one.kind, "name": one.name, "attributes": list(one.attributes)} for one in found
+            {"what": one.what, "kind": one.kind, "name": one.name, "attributes": list(one.attributes)}
+            for one in run.planned
         ],
-        "applied": bool(found) and not dry_run,
-        "client_secrets": {name: made[name] for name in sorted(made)},
-        "providers_without_credentials": _without_credentials(broker, wanted),
+        "made": len(run.done),
+        "applied": bool(run.planned) and len(run.done) == len(run.planned),
+        "client_secrets": {name: told[name] for name in sorted(told)},
+        "providers_without_credentials": missing,
     }
 
 

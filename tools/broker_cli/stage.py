@@ -5,6 +5,7 @@ logging in), and of a provider's credentials nothing at all.
 """
 
 import json
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from broker.store.registry import ProviderEntry
 
 FORMAT = "token-broker stage"
 VERSION = 1
+_MAX_SECRETS = 2  # of a client: the new one, and the one that it replaces
+_SHA256 = re.compile(r"[0-9a-f]{64}")  # of `hash_secret`, whose digits are compared as text
 
 Value = TypeVar("Value", Client, ProviderEntry, RegistrationPolicy)
 
@@ -182,11 +185,22 @@ def _client(entry: object) -> Client:
         raise StageProblem("a client must be an object")
     plain = {name: value for name, value in entry.items() if name != "secrets"}
     client = _value(Client, plain)
-    try:
-        secrets = tuple(ClientSecret(**secret) for secret in entry.get("secrets", ()))
-    except TypeError:
-        raise StageProblem(f"client {client.client_id}: secrets must be objects with sha256 and created_at") from None
-    return replace(client, secrets=secrets)
+    entries = entry.get("secrets", [])
+    if not isinstance(entries, list) or len(entries) > _MAX_SECRETS:
+        raise StageProblem(f"client {client.client_id}: secrets must be a list of at most {_MAX_SECRETS}")
+    return replace(client, secrets=tuple(_secret(client.client_id, one) for one in entries))
+
+
+def _secret(client_id: str, entry: object) -> ClientSecret:
+    """A wrong one would be stored and never match, or end every comparison with it in an error."""
+    if not isinstance(entry, dict) or set(entry) != {"sha256", "created_at"}:
+        raise StageProblem(f"client {client_id}: secrets must be objects with sha256 and created_at")
+    sha256, created_at = entry["sha256"], entry["created_at"]
+    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+        raise StageProblem(f"client {client_id}: sha256 of a secret must be 64 hexadecimal digits, in small letters")
+    if type(created_at) is not int or created_at < 0:
+        raise StageProblem(f"client {client_id}: created_at of a secret must be a number of seconds since 1970")
+    return ClientSecret(sha256, created_at)
 
 
 def _value(kind: type[Value], entry: object) -> Value:

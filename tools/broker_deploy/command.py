@@ -7,18 +7,18 @@ is deleted, and never deletes what cannot be made again: clients and providers, 
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from broker_deploy import settings_file
 from broker_deploy.settings_file import Deployment
-from broker_deploy.stack import Aws, AwsProblem
+from broker_deploy.stack import Aws, AwsProblem, Stack
 
 PROJECT = Path(__file__).resolve().parents[2]
 _STACK = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,39}")  # CloudFormation takes 128; names made of it have to fit elsewhere
-_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
+_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]")  # such as eusc-de-east-1
 _EMAIL = re.compile(r"([^@\s]+@[^@\s]+\.[^@\s]+)?")
 _DOMAIN = re.compile(r"(([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63})?")
 _CERTIFICATE = re.compile(r"arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[A-Za-z0-9-]+")
@@ -42,14 +42,22 @@ def deploy(project: Path, guide_all: bool) -> None:
         )
         known = _asked(account.region)
         settings_file.write(project, known)
+    before = Aws(known.region).stack(known.stack)
     _sam(project, "build")
     _sam(project, "deploy", *(["--guided"] if guide_all else []))
-    known = _known(project) or known  # the guide may have changed it
+    asked, known = known, _known(project) or known  # the guide may have changed it
     aws = Aws(known.region)
-    outputs = aws.outputs(known.stack)
-    if outputs is None:
+    stack = aws.stack(known.stack)
+    if stack is None or not stack.outputs:
         raise click.ClickException(f"There is no stack {known.stack} in {known.region}: nothing was deployed.")
-    click.echo(next_steps(known, outputs, has_keys=aws.has_keys(outputs["KeysSecret"])))
+    is_same = (known.stack, known.region) == (asked.stack, asked.region)
+    changed = _is_changed(before if is_same else None, stack)
+    click.echo(next_steps(known, stack.outputs, has_keys=aws.has_keys(stack.outputs["KeysSecret"]), changed=changed))
+
+
+def _is_changed(before: Stack | None, after: Stack) -> bool:
+    """SAM ends well too when its question is answered no, and when there is nothing to change."""
+    return before is None or before.changed_at != after.changed_at
 
 
 @commands.command()
@@ -62,8 +70,8 @@ def delete(project: Path, confirm: str) -> None:
         raise click.ClickException(f"There is no {settings_file.NAME}, so nothing was deployed from here.")
     aws = Aws(known.region)
     account = aws.account()
-    outputs = aws.outputs(known.stack)
-    if outputs is None:
+    stack = aws.stack(known.stack)
+    if stack is None:
         raise click.ClickException(
             f"There is no stack {known.stack} in {known.region} of the account {account.number}."
         )
@@ -75,22 +83,26 @@ def delete(project: Path, confirm: str) -> None:
     if typed != known.stack:
         raise click.ClickException("That is not the stack's name. Nothing was deleted.")
     _sam(project, "delete", "--no-prompts", "--stack-name", known.stack, "--region", known.region)
+    outputs = dict(stack.outputs)
     # Logins are of people; without the stack nobody can use them, and nothing deletes them by time for long.
-    if not confirm and click.confirm("\nDelete the table of logins too? Nobody could use them again"):
-        aws.delete_table(outputs["GrantsTable"])
-        outputs = {name: value for name, value in outputs.items() if name != "GrantsTable"}
-    click.echo(what_stays(known, outputs))
+    delete_logins = "GrantsTable" in outputs and not confirm
+    if delete_logins and click.confirm("\nDelete the table of logins too? Nobody could use them again"):
+        aws.delete_table(outputs.pop("GrantsTable"))
+    # A first deployment that failed leaves its tables, which are protected, and names them nowhere.
+    nameless = [] if stack.outputs else aws.tables_named_after(known.stack)
+    click.echo(what_stays(known, outputs, nameless))
 
 
-def next_steps(deployed: Deployment, outputs: Mapping[str, str], *, has_keys: bool) -> str:
+def next_steps(deployed: Deployment, outputs: Mapping[str, str], *, has_keys: bool, changed: bool) -> str:
     """What to do after a deployment, as commands that can be copied."""
     broker = f".venv/bin/broker --stack {deployed.stack} --region {deployed.region}"
     keys = [] if has_keys else ["The keys, once:", f"    {broker} keys init", ""]
     lines = [
         "",
-        f"Deployed. The issuer is {outputs['Issuer']}",
+        f"{'Deployed' if changed else 'Nothing was changed'}. The issuer is {outputs['Issuer']}",
         *([f"Dashboard: {outputs['Dashboard']}"] if "Dashboard" in outputs else []),
         "",
+        *_outside(deployed, outputs),
         *keys,
         "A provider: register the broker there with the redirect URI",
         f"    {outputs['Issuer']}/callback/github",
@@ -108,20 +120,44 @@ def next_steps(deployed: Deployment, outputs: Mapping[str, str], *, has_keys: bo
     return "\n".join(lines)
 
 
-def what_stays(deployed: Deployment, outputs: Mapping[str, str]) -> str:
-    """What a deleted stack leaves, and how to delete it."""
+def _outside(deployed: Deployment, outputs: Mapping[str, str]) -> list[str]:
+    """What has to be done at the domain's DNS and in a mailbox, without which nobody reaches the broker or hears of alarms."""
+    lines = []
+    if "DomainTarget" in outputs:
+        domain = outputs["ApiUrl"].removeprefix("https://")
+        lines += [
+            f"The domain: a CNAME record of {domain}, where its DNS is kept, to",
+            f"    {outputs['DomainTarget']}",
+            "",
+        ]
+    email = deployed.parameters.get("AlarmEmail")
+    if email and not deployed.parameters.get("AlarmTopicArn"):
+        lines += [
+            f"Alarms reach {email} once the link in AWS's mail to it (Subscription Confirmation) was followed.",
+            "",
+        ]
+    return lines
+
+
+def what_stays(deployed: Deployment, outputs: Mapping[str, str], nameless: Sequence[str] = ()) -> str:
+    """What a deleted stack leaves, and how to delete it. nameless: tables that may be its own, where it has no outputs."""
     aws = f"aws --region {deployed.region}"
     tables = [outputs[name] for name in ("RegistryTable", "GrantsTable") if name in outputs]
     lines = ["", "The stack is gone. These stay until you delete them:"]
-    for table in tables:
+    for table in (*tables, *nameless):
         lines += [
             f"    {aws} dynamodb update-table --table-name {table} --no-deletion-protection-enabled",
             f"    {aws} dynamodb delete-table --table-name {table}",
         ]
-    prefix = outputs["ProviderSecretPrefix"]
+    if nameless:
+        lines.append(
+            "(Known by their names: look into them first, as an earlier stack of this name may have left them.)"
+        )
+    if "KeysSecret" in outputs:
+        lines.append(f"    {aws} secretsmanager delete-secret --secret-id {outputs['KeysSecret']}")
+    prefix = outputs.get("ProviderSecretPrefix", f"{deployed.stack}/provider/")
     lines += [
-        f"    {aws} secretsmanager delete-secret --secret-id {outputs['KeysSecret']}",
-        f"and the providers' credentials, the secrets whose names begin with {prefix}:",
+        f"{'and ' if len(lines) > 2 else ''}the providers' credentials, if any, the secrets whose names begin with {prefix}:",
         f"    {aws} secretsmanager list-secrets --filters Key=name,Values={prefix}",
     ]
     return "\n".join(lines)

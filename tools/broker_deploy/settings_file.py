@@ -4,6 +4,7 @@ Holds names and parameters of the template, never a secret: SandboxClientSecret 
 """
 
 import json
+import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ class Deployment:
 
 
 def read(project: Path) -> Deployment | None:
-    """What was written, or None. Errors: ValueError when the file names no stack or Region."""
+    """What was written, or None. Errors: ValueError when the file names no stack or Region, or is no TOML."""
     path = project / NAME
     if not path.exists():
         return None
@@ -31,7 +32,13 @@ def read(project: Path) -> Deployment | None:
     own = common | default.get("deploy", {}).get("parameters", {})
     if not own.get("stack_name") or not own.get("region"):
         raise ValueError(f"{NAME} names no stack_name or no region")
-    return Deployment(own["stack_name"], own["region"], {})
+    return Deployment(own["stack_name"], own["region"], _parameters(own.get("parameter_overrides", [])))
+
+
+def _parameters(overrides: object) -> dict[str, str]:
+    """Of the forms that SAM takes, those that `write` and `sam deploy --guided` have: a list of NAME=VALUE, or a text of them."""
+    pairs = overrides if isinstance(overrides, list) else shlex.split(str(overrides))
+    return {name: value for name, _, value in (str(pair).partition("=") for pair in pairs)}
 
 
 def write(project: Path, deployment: Deployment) -> Path:

@@ -1,7 +1,9 @@
 """What AWS says of the account and the stack. Reads, but for the table of logins, which it deletes when it is told to."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import botocore.session
@@ -28,6 +30,16 @@ class Account:
     region: str
 
 
+@dataclass(frozen=True)
+class Stack:
+    """A stack that was deployed, or that failed to be. outputs: by name, none of a first deployment that failed; changed_at: when
+    it was last deployed to.
+    """
+
+    outputs: Mapping[str, str]
+    changed_at: datetime
+
+
 class Aws:
     """The AWS account of the operator's own credentials."""
 
@@ -49,23 +61,41 @@ class Aws:
             raise AwsProblem(f"AWS cannot be reached: {type(error).__name__}.") from None
         return Account(str(identity["Account"]), self._region)
 
-    def outputs(self, stack: str) -> Mapping[str, str] | None:
-        """The stack's outputs by name, None if there is no such stack. Errors: AwsProblem."""
+    def stack(self, name: str) -> Stack | None:
+        """The stack, None if there is no such stack. Errors: AwsProblem."""
         try:
-            (found,) = self._client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+            (found,) = self._client("cloudformation").describe_stacks(StackName=name)["Stacks"]
         except ClientError as error:
             if "does not exist" in str(error):
                 return None
             raise AwsProblem(f"The stack cannot be read: {_reason(error)}.") from None
-        return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+        if (
+            found["StackStatus"] == "REVIEW_IN_PROGRESS"
+        ):  # a change set for it was made and never executed: it holds nothing
+            return None
+        outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+        return Stack(outputs, found.get("LastUpdatedTime", found["CreationTime"]))
+
+    def tables_named_after(self, stack: str) -> list[str]:
+        """The tables of clients and logins that any stack of this name, gone or not, has made. Errors: AwsProblem."""
+        # CloudFormation's names. The beginning alone would be that of another stack's too: STACK-test, say.
+        made = re.compile(rf"{re.escape(stack)}-(RegistryTable|GrantsTable)-[A-Z0-9]+")
+        try:
+            pages = list(self._client("dynamodb").get_paginator("list_tables").paginate())
+        except ClientError as error:
+            raise AwsProblem(f"The tables cannot be listed: {_reason(error)}.") from None
+        return [table for page in pages for table in page["TableNames"] if made.fullmatch(table)]
 
     def has_keys(self, secret: str) -> bool:
-        """Whether the keys' secret has a value. Errors: AwsProblem."""
+        """Whether the keys' secret has a value. Errors: AwsProblem.
+
+        Setting up its rotation can leave a version without one, AWSPENDING (RotateSecret, RotateImmediatelyOnUpdate).
+        """
         try:
             description = self._client("secretsmanager").describe_secret(SecretId=secret)
         except ClientError as error:
             raise AwsProblem(f"The keys' secret cannot be looked up: {_reason(error)}.") from None
-        return bool(description.get("VersionIdsToStages"))
+        return any("AWSCURRENT" in stages for stages in description.get("VersionIdsToStages", {}).values())
 
     def delete_table(self, table: str) -> None:
         """Delete a table, protected or not. Errors: AwsProblem."""

@@ -1,17 +1,18 @@
 """Reads a deployed stack: its functions, the policies of their roles, its tables, alarms, throttles and queue."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
 
 from broker.settings import Settings, from_environment
 from broker_cli.connection import Connection
-from broker_cli.doctor.snapshot import Alarm, FunctionFacts, Stack, Statement, Table
+from broker_cli.doctor.snapshot import MISSING, Alarm, Attached, FunctionFacts, Stack, Statement, Table
 
 Read = Callable[[str, Callable[[], Any]], Any]
 """Reads one part by its name in the snapshot; None when it could not be read."""
 _ALARMS_A_CALL = 100
+_NOT_OF_THE_STACK = ("DELETE_COMPLETE", "DELETE_SKIPPED")
 
 
 class StackReader:
@@ -29,6 +30,7 @@ class StackReader:
         stack = Stack(
             functions=functions,
             statements=part("stack.statements", lambda: tuple(self._statements())),
+            attached=part("stack.attached", lambda: tuple(self._attached())),
             tables=part("stack.tables", lambda: tuple(self._tables())),
             alarms=part("stack.alarms", lambda: tuple(self._alarms())),
             throttled=part("stack.throttled", self._throttled),
@@ -43,11 +45,14 @@ class StackReader:
         return from_environment(environment) if environment is not None else None
 
     def _list(self) -> Iterator[tuple[str, str, str]]:
-        """(type, logical id, physical id) of every resource."""
-        pages = self._aws("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self._stack)
-        for page in pages:
+        """(type, logical id, physical id) of every resource; CloudFormation still lists some that it has deleted."""
+        for page in self._pages("cloudformation", "list_stack_resources", StackName=self._stack):
             for found in page["StackResourceSummaries"]:
-                yield found["ResourceType"], found["LogicalResourceId"], found.get("PhysicalResourceId", "")
+                if found["ResourceStatus"] not in _NOT_OF_THE_STACK:
+                    yield found["ResourceType"], found["LogicalResourceId"], found.get("PhysicalResourceId", "")
+
+    def _pages(self, service: str, operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+        yield from self._aws(service).get_paginator(operation).paginate(**arguments)
 
     def _of(self, kind: str, name: str | None = None) -> list[tuple[str, str]]:
         """(logical id, physical id) of the resources of a type."""
@@ -76,9 +81,15 @@ class StackReader:
         client = self._aws("iam")
         for logical, role in self._of("AWS::IAM::Role"):
             name = logical.removesuffix("Role")
-            for policy in client.list_role_policies(RoleName=role)["PolicyNames"]:
-                document = client.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
-                yield from _allowed(name, json.loads(unquote(document)) if isinstance(document, str) else document)
+            for page in self._pages("iam", "list_role_policies", RoleName=role):
+                for policy in page["PolicyNames"]:
+                    document = client.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
+                    yield from _allowed(name, json.loads(unquote(document)) if isinstance(document, str) else document)
+
+    def _attached(self) -> Iterator[Attached]:
+        for logical, role in self._of("AWS::IAM::Role"):
+            for page in self._pages("iam", "list_attached_role_policies", RoleName=role):
+                yield from (Attached(logical, found["PolicyArn"]) for found in page["AttachedPolicies"])
 
     def _tables(self) -> Iterator[Table]:
         client = self._aws("dynamodb")
@@ -95,14 +106,21 @@ class StackReader:
             )
 
     def _alarms(self) -> Iterator[Alarm]:
-        client = self._aws("cloudwatch")
-        by_name = {physical: logical for logical, physical in self._of("AWS::CloudWatch::Alarm")}
-        names = sorted(by_name)
+        logical_names = {physical: logical for logical, physical in self._of("AWS::CloudWatch::Alarm")}
+        there = {alarm.logical_name: alarm for alarm in self._described_alarms(logical_names)}
+        for name in sorted(logical_names.values()):
+            yield there.get(name, Alarm(name, False, MISSING))
+
+    def _described_alarms(self, logical_names: Mapping[str, str]) -> Iterator[Alarm]:
+        names = sorted(logical_names)
+        # A page has 50 unless more are asked for, however many are named.
+        size = {"PageSize": _ALARMS_A_CALL}
         for start in range(0, len(names), _ALARMS_A_CALL):
-            found = client.describe_alarms(AlarmNames=names[start : start + _ALARMS_A_CALL])
-            for alarm in found["MetricAlarms"]:
-                tells = bool(alarm.get("ActionsEnabled", True) and alarm.get("AlarmActions"))
-                yield Alarm(by_name[alarm["AlarmName"]], tells, alarm.get("StateValue", ""))
+            some = names[start : start + _ALARMS_A_CALL]
+            for page in self._pages("cloudwatch", "describe_alarms", AlarmNames=some, PaginationConfig=size):
+                for alarm in page["MetricAlarms"]:
+                    tells = bool(alarm.get("ActionsEnabled", True) and alarm.get("AlarmActions"))
+                    yield Alarm(logical_names[alarm["AlarmName"]], tells, alarm.get("StateValue", ""))
 
     def _throttled(self) -> bool:
         client = self._aws("apigatewayv2")
@@ -134,9 +152,14 @@ def _allowed(function: str, document: dict[str, Any]) -> Iterator[Statement]:
     for statement in [statements] if isinstance(statements, dict) else statements:
         if statement.get("Effect") != "Allow":
             continue
-        for action in _list_of(statement.get("Action")):
-            for resource in _list_of(statement.get("Resource")):
+        for action in _named(statement, "Action"):
+            for resource in _named(statement, "Resource"):
                 yield Statement(function, action, resource)
+
+
+def _named(statement: dict[str, Any], element: str) -> list[str]:
+    """What a statement is about. NotAction and NotResource are about all else, which is as good as everything."""
+    return ["*"] if f"Not{element}" in statement else _list_of(statement.get(element))
 
 
 def _list_of(value: Any) -> list[str]:

@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 
 from broker_cli.doctor.posture import Rule, Verdict, fail, warn
-from broker_cli.doctor.snapshot import Snapshot, Stack
+from broker_cli.doctor.snapshot import MISSING, Attached, Snapshot, Stack
 
 API_TIMEOUT = 30
 """Seconds after which an HTTP API gives up on a function."""
+_OF_FUNCTIONS = ("service-role/AWSLambdaBasicExecutionRole", "AWSXrayWriteOnlyAccess", "AWSXRayDaemonWriteAccess")
+_OF_CODEDEPLOY = ("service-role/AWSCodeDeployRoleForLambda", "service-role/AWSCodeDeployRoleForLambdaLimited")
+"""AWS's own policies that SAM attaches: to a function's role (which of the two for X-Ray depends on the partition), and, with
+CanaryDeployments, to CodeDeploy's."""
 
 
 def _stack(snapshot: Snapshot) -> Stack:
@@ -21,7 +25,9 @@ def _alarms(snapshot: Snapshot) -> Iterator[Verdict]:
     elif not any(alarm.tells for alarm in alarms):
         yield warn(f"none of the {len(alarms)} alarms tells anybody")
     for alarm in alarms:
-        if alarm.state == "ALARM":
+        if alarm.state == MISSING:
+            yield fail(f"{alarm.logical_name} is not there any more: somebody deleted it")
+        elif alarm.state == "ALARM":
             yield warn(f"{alarm.logical_name} is in alarm now")
 
 
@@ -67,6 +73,16 @@ def _policies(snapshot: Snapshot) -> Iterator[Verdict]:
             yield fail(f"{allowed.function} may do {allowed.action}")
         elif allowed.resource == "*" and not allowed.action.startswith("xray:"):
             yield fail(f"{allowed.function} may do {allowed.action} on everything")
+    for attached in _stack(snapshot).attached or ():
+        if not _is_of_sam(attached):
+            yield fail(f"{attached.role} has the policy {attached.policy}, which the template does not give it")
+
+
+def _is_of_sam(attached: Attached) -> bool:
+    expected = _OF_CODEDEPLOY if attached.role == "CodeDeployServiceRole" else _OF_FUNCTIONS
+    # arn:aws:iam::aws:policy/NAME: where an account's own policies have its number, AWS's have "aws".
+    account, _, name = attached.policy.partition(":iam::")[2].partition(":policy/")
+    return account == "aws" and name in expected
 
 
 def _throttles(snapshot: Snapshot) -> Iterator[Verdict]:
@@ -144,7 +160,7 @@ RULES = (
         "RFC 9700 section 2.6 (least privilege)",
         "Deploy the template's policies; find out who widened the role.",
         _policies,
-        ("stack.statements",),
+        ("stack.statements", "stack.attached"),
     ),
     Rule(
         "TB-OPS-009",

@@ -44,11 +44,19 @@ class ProviderFacts:
 
 @dataclass(frozen=True)
 class Statement:
-    """One action that a role is allowed, on one resource."""
+    """One action that a role is allowed, on one resource, by a policy of its own. "*" for what is not named but excepted."""
 
     function: str
     action: str
     resource: str
+
+
+@dataclass(frozen=True)
+class Attached:
+    """One managed policy that a role has. role: its logical id; policy: the policy's ARN."""
+
+    role: str
+    policy: str
 
 
 @dataclass(frozen=True)
@@ -71,9 +79,14 @@ class Table:
     deletion_protected: bool
 
 
+MISSING = "MISSING"
+
+
 @dataclass(frozen=True)
 class Alarm:
-    """One CloudWatch alarm. tells: it has an action, so that somebody hears of it."""
+    """One CloudWatch alarm of the stack. tells: it has an action, so that somebody hears of it; state: as CloudWatch has it,
+    MISSING when it is not there any more.
+    """
 
     logical_name: str
     tells: bool
@@ -86,6 +99,7 @@ class Stack:
 
     functions: tuple[FunctionFacts, ...] | None
     statements: tuple[Statement, ...] | None
+    attached: tuple[Attached, ...] | None
     tables: tuple[Table, ...] | None
     alarms: tuple[Alarm, ...] | None
     throttled: bool | None
@@ -101,7 +115,7 @@ class Snapshot:
     Attributes:
         now: epoch seconds.
         settings: of its functions, as they read them from their environment.
-        used_clients: ids of the clients with a login that was active in the last 90 days; None when that was not looked at.
+        policy: for clients that register themselves.
         keys: None when there are none, or they cannot be read.
         stack: None for a local broker.
         unseen: what could not be read, and why, by the name of the part.

@@ -5,12 +5,12 @@ It never holds a usable secret: client secrets are there as SHA-256, provider se
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Generic, TypeVar
 
 from broker import clock
 from broker.protocol.clients import Client, ClientSecret
-from broker.store.attributes import item, plain
+from broker.store.attributes import attribute, item, plain
 from broker.store.aws import ConditionFailed, call
 
 Value = TypeVar("Value")
@@ -25,6 +25,10 @@ class AlreadyExists(Exception):
 
 class NotFound(Exception):
     """There is no entry of that name in the Registry."""
+
+
+class Changed(Exception):
+    """The entry of that name is not any more what it was when it was read."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +102,20 @@ class Registry:
 
     def add_client(self, client: Client) -> None:
         """Register a client. Errors: AlreadyExists."""
-        self._write_client(client, frozenset(), "attribute_not_exists(pk)", AlreadyExists)
+        try:
+            self._write_client(client, frozenset(), {"ConditionExpression": "attribute_not_exists(pk)"})
+        except ConditionFailed:
+            raise AlreadyExists(client.client_id) from None
 
-    def update_client(self, client: Client) -> None:
-        """Replace a client's entry. Errors: NotFound."""
-        before = self._current_client(client.client_id)
-        self._write_client(client, frozenset(before.origins), "attribute_exists(pk)", NotFound)
+    def update_client(self, client: Client, before: Client) -> None:
+        """Replace the entry that was read as `before`, if it is still that: else a secret that somebody made meanwhile would be
+        lost. Errors: NotFound, Changed.
+        """
+        condition = {**_is_still(before), "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        try:
+            self._write_client(client, frozenset(before.origins), condition)
+        except ConditionFailed as refused:
+            raise (NotFound if refused.item is None else Changed)(client.client_id) from None
 
     def remove_client(self, client_id: str) -> None:
         """Remove a client. Its logins end by themselves: no token of an unknown client works. Errors: NotFound."""
@@ -118,7 +130,10 @@ class Registry:
         changes = origin_changes(self._table, before, frozenset(before.origins), frozenset())
         if before.dynamic:
             changes.append(dynamic_count_change(self._table, -1))
-        self._transact([removal, *({"Update": change} for change in changes)], NotFound, client_id)
+        try:
+            self._transact([removal, *({"Update": change} for change in changes)])
+        except ConditionFailed:
+            raise NotFound(client_id) from None
 
     def add_provider(self, entry: ProviderEntry) -> None:
         """Register a provider. Errors: AlreadyExists."""
@@ -150,7 +165,9 @@ class Registry:
         cached = self._cache.get(pk)
         if cached and now < cached.until:
             return cached.value
-        answer = call(self._dynamodb.get_item, TableName=self._table, Key=item({"pk": pk}))
+        # Who remembers nothing wants to know how it is now, and may be about to change it.
+        consistent = self._cache_seconds == 0
+        answer = call(self._dynamodb.get_item, TableName=self._table, Key=item({"pk": pk}), ConsistentRead=consistent)
         if "Item" not in answer:
             self._cache.pop(pk, None)
             return None
@@ -161,6 +178,7 @@ class Registry:
     def _scan(self, prefix: str) -> Iterator[dict[str, Any]]:
         arguments: dict[str, Any] = {
             "TableName": self._table,
+            "ConsistentRead": True,
             "FilterExpression": "begins_with(pk, :prefix)",
             "ExpressionAttributeValues": item({":prefix": prefix}),
         }
@@ -178,18 +196,13 @@ class Registry:
             raise NotFound(client_id)
         return before
 
-    def _write_client(
-        self, client: Client, origins_before: frozenset[str], condition: str, error: type[Exception]
-    ) -> None:
-        write = {"Put": {"TableName": self._table, "Item": client_item(client), "ConditionExpression": condition}}
+    def _write_client(self, client: Client, origins_before: frozenset[str], condition: Mapping[str, Any]) -> None:
+        write = {"Put": {"TableName": self._table, "Item": client_item(client), **condition}}
         changes = origin_changes(self._table, client, origins_before, frozenset(client.origins))
-        self._transact([write, *({"Update": change} for change in changes)], error, client.client_id)
+        self._transact([write, *({"Update": change} for change in changes)])
 
-    def _transact(self, writes: list[dict[str, Any]], error: type[Exception], name: str) -> None:
-        try:
-            call(self._dynamodb.transact_write_items, TransactItems=writes)
-        except ConditionFailed:
-            raise error(name) from None
+    def _transact(self, writes: list[dict[str, Any]]) -> None:
+        call(self._dynamodb.transact_write_items, TransactItems=writes)
         self.forget()
 
     def _put_provider(self, entry: ProviderEntry, condition: str, error: type[Exception]) -> None:
@@ -212,6 +225,31 @@ _LISTS = frozenset(f.name for f in fields(Client) if str(f.type).startswith("tup
 def client_item(client: Client) -> dict[str, Any]:
     """A client as the table has it."""
     return item(asdict(client) | {"pk": f"client#{client.client_id}"})
+
+
+def _is_still(client: Client) -> dict[str, Any]:
+    """The condition that the table has the client as it is here.
+
+    An attribute that is as by default may be missing there, in an entry that was written before there was that attribute.
+    """
+    stored = client_item(client)
+    terms: list[str] = []
+    names: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    for number, of in enumerate(fields(client)):
+        missing, same = f"attribute_not_exists(#{number})", f"#{number} = :{number}"
+        names[f"#{number}"] = of.name
+        if of.name not in stored:
+            terms.append(missing)
+            continue
+        values[f":{number}"] = stored[of.name]
+        default = None if of.default in (MISSING, None) else attribute(of.default)
+        terms.append(f"({missing} OR {same})" if stored[of.name] == default else same)
+    return {
+        "ConditionExpression": " AND ".join(terms),
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": values,
+    }
 
 
 def origin_changes(table: str, client: Client, before: frozenset[str], after: frozenset[str]) -> list[dict[str, Any]]:
