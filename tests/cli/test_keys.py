@@ -26,6 +26,13 @@ def ring(operator: Operator) -> KeyRing:
     return parse(document(operator))
 
 
+def is_pending(operator: Operator) -> bool:
+    """Whether a version waits beside the present one, which would keep the schedule from rotating."""
+    described = operator.aws("secretsmanager").describe_secret(SecretId=operator.environment["BROKER_KEYS_SECRET"])
+    labels = described["VersionIdsToStages"].values()
+    return any("AWSPENDING" in found and "AWSCURRENT" not in found for found in labels)
+
+
 def states(shown: Any) -> list[tuple[str, str]]:
     return [(key["alg"], key["state"]) for key in shown["keys"]]
 
@@ -154,6 +161,23 @@ def test_two_operators_at_once(secretive: Operator, monkeypatch: pytest.MonkeyPa
     assert [key.id for key in ring(secretive).handle] == [1, 2]
     assert all(key.active_from <= secretive.now for key in ring(secretive).handle)
     secretive.json("keys", "rotate")
+
+
+def test_a_revocation_whose_answer_was_lost_is_told_as_done(
+    secretive: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The AWS client repeats the call, and the second finds that the label has moved."""
+    original = key_versions.KeyVersions.promote
+
+    def promote(self: key_versions.KeyVersions, version: str, before: str) -> None:
+        original(self, version, before)
+        original(self, version, before)
+
+    monkeypatch.setattr(key_versions.KeyVersions, "promote", promote)
+    shown = secretive.json("keys", "rotate", "--now", "--revoke", "handle:1", "--yes")
+    assert "handle:1" not in [key["name"] for key in shown["keys"]]
+    assert shown == secretive.json("keys", "list")
+    assert not is_pending(secretive)
 
 
 def test_problems_are_shown(secretive: Operator) -> None:

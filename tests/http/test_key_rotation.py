@@ -545,6 +545,21 @@ def test_a_document_that_lost_a_key_does_not_become_the_present_one(broker: Brok
     failing(broker, "testSecret", token, "the key document is not in the form this version reads")
 
 
+def test_an_answer_that_is_lost_makes_no_failed_rotation(broker: Broker) -> None:
+    """The last step's write is repeated by the AWS client, and finds that it has been done."""
+    token = secrets_manager.begin(broker.local)
+    for step in secrets_manager.STEPS[:3]:
+        secrets_manager.call(broker.local, step, token)
+    logged = len(broker.local.log_text())
+    with secrets_manager.answer_lost("UpdateSecretVersionStage") as lost:
+        secrets_manager.call(broker.local, "finishSecret", token)
+    assert lost == ["UpdateSecretVersionStage"]
+    assert secrets_manager.current(broker.local) == token
+    assert not secrets_manager.is_pending(broker.local)
+    assert "keys.rotation_failed" not in broker.local.log_text()[logged:]
+    secrets_manager.rotate(broker.local)
+
+
 def test_keys_that_changed_meanwhile_are_not_overwritten(broker: Broker) -> None:
     """An operator's emergency in the middle of a scheduled rotation: his keys stay, and the schedule goes on afterwards."""
     token = secrets_manager.begin(broker.local)
