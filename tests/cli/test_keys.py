@@ -10,6 +10,7 @@ import pytest
 from broker.crypto.keys import KeyRing, parse
 from broker.key_lives import LEAD, lives
 from broker.store import key_versions
+from broker.store.aws import StoreUnavailable
 
 from .conftest import Operator
 
@@ -160,6 +161,30 @@ def test_two_operators_at_once(secretive: Operator, monkeypatch: pytest.MonkeyPa
     assert outcome.err == "broker: Nothing was changed: the keys were rotated by somebody else just now.\n"
     assert [key.id for key in ring(secretive).handle] == [1, 2]
     assert all(key.active_from <= secretive.now for key in ring(secretive).handle)
+    assert not is_pending(secretive)
+    secretive.json("keys", "rotate")
+
+
+@pytest.mark.parametrize("step", ["put_pending", "promote"])
+def test_a_rotation_that_breaks_off_leaves_nothing_behind(
+    secretive: Operator, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Secrets Manager begins no rotation of its own while a version waits, so the schedule would stand still."""
+    original = getattr(key_versions.KeyVersions, step)
+
+    def broken(self: key_versions.KeyVersions, version: str, *arguments: str) -> None:
+        if step == "put_pending":
+            original(self, version, *arguments)
+        raise StoreUnavailable(f"{step}: ReadTimeoutError")
+
+    before = document(secretive)
+    with monkeypatch.context() as patch:
+        patch.setattr(key_versions.KeyVersions, step, broken)
+        outcome = secretive("keys", "rotate")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err == f"broker: AWS refused or did not answer ({step}: ReadTimeoutError); nothing more was done.\n"
+    assert document(secretive) == before
+    assert not is_pending(secretive)
     secretive.json("keys", "rotate")
 
 

@@ -541,8 +541,19 @@ def test_a_document_that_lost_a_key_does_not_become_the_present_one(broker: Brok
     broken["handle"] = [broken["handle"][-1] | {"active_from": 0}]
     secrets_manager.overwrite(broker.local, token, json.dumps(broken))
     failing(broker, "testSecret", token, f"keys that are still needed are missing or changed: {name}")
+    assert not secrets_manager.is_pending(broker.local)
+    secrets_manager.rotate(broker.local)
+
+
+@pytest.mark.parametrize("step", ["createSecret", "testSecret", "finishSecret"])
+def test_a_document_that_cannot_be_read_does_not_wait_for_ever(broker: Broker, step: str) -> None:
+    """RotateSecret begins nothing while AWSPENDING is on another version than AWSCURRENT."""
+    token = secrets_manager.begin(broker.local)
+    secrets_manager.call(broker.local, "createSecret", token)
     secrets_manager.overwrite(broker.local, token, '{"planted": "secret"}')
-    failing(broker, "testSecret", token, "the key document is not in the form this version reads")
+    failing(broker, step, token, "the key document is not in the form this version reads")
+    assert not secrets_manager.is_pending(broker.local)
+    secrets_manager.rotate(broker.local)
 
 
 def test_an_answer_that_is_lost_makes_no_failed_rotation(broker: Broker) -> None:
@@ -568,14 +579,18 @@ def test_keys_that_changed_meanwhile_are_not_overwritten(broker: Broker) -> None
     failing(broker, "finishSecret", token, "the version is not one that waits for its rotation")
     secrets_manager.rotate(broker.local)
 
+
+@pytest.mark.parametrize("step", ["createSecret", "testSecret", "finishSecret"])
+def test_keys_that_do_not_follow_the_present_ones_are_given_up(broker: Broker, step: str) -> None:
+    """Whichever step sees it: the version does not stay, and the next rotation can begin."""
     token = secrets_manager.begin(broker.local)
     secrets_manager.call(broker.local, "createSecret", token)
     secrets_manager.overwrite(broker.local, secrets_manager.current(broker.local), new_document(broker.now))
     with pytest.raises(
         RotationFailed,
-        match=r"^finishSecret: keys that are still needed are missing or changed: (?=.*handle:1,).*sealing:1",
+        match=rf"^{step}: keys that are still needed are missing or changed: (?=.*handle:1,).*sealing:1",
     ):
-        secrets_manager.call(broker.local, "finishSecret", token)
+        secrets_manager.call(broker.local, step, token)
     assert not secrets_manager.is_pending(broker.local)
     secrets_manager.rotate(broker.local)
 
