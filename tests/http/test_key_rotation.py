@@ -20,7 +20,7 @@ import requests
 from broker import clock, key_rotation
 from broker.crypto.keys import new_document, parse
 from broker.encoding import b64url, from_b64url
-from broker.key_lives import LEAD, SLACK, lives
+from broker.key_lives import LEAD, MOST_DELAY, SLACK, lives
 from broker.key_rotation import RotationFailed
 from broker.runtime import runtime
 from broker.store.aws import client as aws_client
@@ -554,6 +554,51 @@ def test_a_document_that_cannot_be_read_does_not_wait_for_ever(broker: Broker, s
     failing(broker, step, token, "the key document is not in the form this version reads")
     assert not secrets_manager.is_pending(broker.local)
     secrets_manager.rotate(broker.local)
+
+
+LATE = (
+    r": the rotation took too long: (?=.*handle:\d+, )(?=.*sealing:\d+).* would be used too soon after they are published;"
+    " the next rotation makes others$"
+)
+
+
+@pytest.mark.parametrize("late", secrets_manager.STEPS[:1] + secrets_manager.STEPS[2:])
+@pytest.mark.parametrize("delay", [MOST_DELAY + 1, 2 * DAY, 7 * DAY + 3 * 3600])
+def test_keys_that_waited_too_long_are_never_published(broker: Broker, late: str, delay: int) -> None:
+    """META-11. A step that failed is repeated a day later: what is used at once has been published to nobody, and a token
+    of the key before would end with it."""
+    client = register(broker.base, access_token_lifetime=DAY)
+    token = secrets_manager.begin(broker.local)
+    steps = secrets_manager.STEPS
+    for step in steps[: max(1, steps.index(late))]:
+        secrets_manager.call(broker.local, step, token)
+    broker.forward(delay)
+    before, published = secrets_manager.document(broker.local), broker.jwks()
+    last = Login(client).tokens()
+    with pytest.raises(RotationFailed, match=f"^{late}{LATE}"):
+        secrets_manager.call(broker.local, late, token)
+    assert not secrets_manager.is_pending(broker.local)
+    assert secrets_manager.document(broker.local) == before
+    assert broker.jwks() == published
+    broker.forward(DAY - CACHE_SECONDS - 1)
+    broker.rotate()
+    assert good(userinfo(broker.base, last["access_token"]))["sub"]
+    assert kid_of(Login(client).tokens()["access_token"]) in published
+
+
+def test_a_step_may_come_an_hour_late(broker: Broker) -> None:
+    """As Secrets Manager repeats a step that failed. Nobody meets a key that was not published for most of a day."""
+    token = secrets_manager.begin(broker.local)
+    for step in secrets_manager.STEPS[:3]:
+        secrets_manager.call(broker.local, step, token)
+    used_from = broker.now + LEAD
+    broker.forward(MOST_DELAY)
+    for step in secrets_manager.STEPS:
+        secrets_manager.call(broker.local, step, token)
+    broker.forward(CACHE_SECONDS)
+    published = broker.jwks()
+    broker.now = used_from
+    assert kid_of(Login(register(broker.base)).tokens()["access_token"]) in published
 
 
 def test_an_answer_that_is_lost_makes_no_failed_rotation(broker: Broker) -> None:

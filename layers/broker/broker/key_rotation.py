@@ -13,7 +13,7 @@ from broker import audit, clock
 from broker.crypto import rotation
 from broker.crypto.keys import KeyRing, document_of, parse
 from broker.crypto.rotation import RotationRefused
-from broker.key_lives import lives
+from broker.key_lives import LEAD, MOST_DELAY, lives
 from broker.runtime import runtime
 from broker.store.aws import StoreUnavailable, client
 from broker.store.key_versions import CURRENT, PENDING, KeyVersions, Versions, VersionsChanged
@@ -84,7 +84,7 @@ def _create(versions: KeyVersions, found: Versions, version: str) -> None:
         if ring is None:
             raise RotationRefused("there are no keys yet; `broker keys init` makes them")
         if text is not None:
-            # A version's value cannot be replaced (PutSecretValue): one that does not follow any more is of no use.
+            # A version's value cannot be replaced (PutSecretValue): one that has waited too long is of no use any more.
             _check_next(_parsed(text), ring)
             return
         new = rotation.rotated(ring, clock.now(), lives())
@@ -112,7 +112,7 @@ def _test(versions: KeyVersions, found: Versions, version: str) -> None:
 
 
 def _finish(versions: KeyVersions, found: Versions, version: str) -> None:
-    """Make the next document the present one, if it follows the present one still."""
+    """Make the next document the present one, if it follows the present one still, and in time."""
     text = versions.text(version, PENDING)
     if text is None:
         raise RotationRefused("the new version has no value")
@@ -135,9 +135,11 @@ _STEPS: Mapping[str, Callable[[KeyVersions, Versions, str], None]] = {
 
 
 def _check_next(new: KeyRing, ring: KeyRing | None) -> None:
-    """See that the next keys follow the present ones. Errors: RotationRefused."""
+    """See that the next keys follow the present ones, and wait long enough still. Errors: RotationRefused."""
     if ring is not None:
-        rotation.check_follows(new, ring, clock.now())
+        now = clock.now()
+        rotation.check_follows(new, ring, now)
+        rotation.check_lead(new, ring, now, LEAD - MOST_DELAY)
 
 
 @contextmanager
