@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 import click
 
 from broker import clock
+from broker.crypto.handles import Kind
+from broker.crypto.tokens import OPAQUE_PREFIX
 from broker.store.grants import KEEP_AFTER_END, Grant, Link
 from broker_cli.connection import Connection, connect
 from broker_cli.failures import WrongInput, aws_failures
@@ -76,7 +78,8 @@ _STEPS: Mapping[str, tuple[str, str]] = {
 _ID_MAY_LOOK_LIKE_AN_OPTION = {"ignore_unknown_options": True}
 """One in 64 random ids begins with a hyphen."""
 
-_TOKEN_PREFIXES = ("tbc_", "tbr_", "tba_", "tbs_", "tbn_", "eyJ")
+_TOKEN_PREFIXES = (*(kind.value[0] for kind in Kind), OPAQUE_PREFIX, "tbi_", "tbg_", "eyJ")
+"""Handles and opaque access tokens, the two tokens of a registration (docs/registration.md), and every JWT."""
 
 
 @grant.command("show", context_settings=_ID_MAY_LOOK_LIKE_AN_OPTION)
