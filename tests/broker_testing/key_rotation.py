@@ -127,6 +127,26 @@ def down() -> Iterator[None]:
 
 
 @contextmanager
+def answer_lost(operation: str) -> Iterator[list[str]]:
+    """The function's first call of an operation is done and its answer does not arrive, so that the AWS client repeats it.
+    What was lost is in the list."""
+    lost: list[str] = []
+
+    def again(**_: object) -> int | None:
+        if lost:
+            return None
+        lost.append(operation)
+        return 0  # seconds until the next attempt
+
+    events, event = client("secretsmanager").meta.events, f"needs-retry.secrets-manager.{operation}"
+    events.register_first(event, again)
+    try:
+        yield lost
+    finally:
+        events.unregister(event, again)
+
+
+@contextmanager
 def without_keys(broker: LocalBroker) -> Iterator[None]:
     """The secret as the deployment leaves it: no version has a value."""
     with _put_back(broker):

@@ -16,6 +16,7 @@ from broker_testing.event_bus import documented
 
 from .conftest import Operator
 
+BROKER_TOKENS = ("tbc_", "tbr_", "tba_", "tbs_", "tbp_", "tbd_", "tbn_", "tbi_", "tbg_")
 PLANTED = ("planted", "PLANTED", "UExBTlRF")
 DAY = 86400
 
@@ -43,7 +44,7 @@ def _login(operator: Operator, stage: str = "login") -> Grant:
     return login
 
 
-def _active(operator: Operator, subject: str = "octocat", refreshes: int = 0) -> Grant:
+def _active(operator: Operator, subject: str = "octocat", refreshes: int = 0, handle_key: int = 1) -> Grant:
     """A login that is active since now, last refreshed now, with the provider's tokens beside it."""
     active = Grant(
         grant_id=new_grant_id(),
@@ -56,6 +57,7 @@ def _active(operator: Operator, subject: str = "octocat", refreshes: int = 0) ->
         subject=subject,
         secret_hash=b"PLANTED-SECRET",
         generation=1 + refreshes,
+        handle_key=handle_key,
         rotated_at=operator.now,
         absolute_expires_at=operator.now + 90 * DAY,
     )
@@ -287,6 +289,37 @@ def test_a_disabled_client_is_named_as_the_cause(registered: Operator) -> None:
     assert problem == "Its client app has been removed, so none of its tokens works."
 
 
+@pytest.mark.usefixtures("quick_keys")
+def test_a_revoked_key_is_named_as_the_cause(registered: Operator) -> None:
+    """Its refresh is refused, and nothing in the table or the log of the login says so."""
+    registered.json("keys", "init")
+    grant, other, ended = _active(registered), _active(registered, handle_key=2), _active(registered)
+    registered.grants.end(ended.grant_id, "logout")
+    assert registered.json("grant", "show", grant.grant_id)["client_problem"] is None
+    registered.json("keys", "rotate", "--now", "--revoke", "handle:1", "--yes")
+    problem = registered.json("grant", "show", grant.grant_id)["client_problem"]
+    assert problem == (
+        "The key handle:1 that made its refresh token was revoked or has retired; the person has to log in again."
+    )
+    assert problem in registered("grant", "show", grant.grant_id).out
+    for unharmed in (other, ended):
+        assert registered.json("grant", "show", unharmed.grant_id)["client_problem"] is None
+    registered.forward(14 * DAY)
+    document = registered.json("grant", "show", grant.grant_id)
+    assert (document["expired"], document["client_problem"]) == ("idle", None)
+
+
+@pytest.mark.parametrize("text", ["", '{"planted": 1}'])
+def test_keys_that_cannot_be_read_keep_nothing_from_being_shown(registered: Operator, text: str) -> None:
+    """Whoever looks at logins need not be allowed to read the keys."""
+    if text:
+        registered.aws("secretsmanager").put_secret_value(
+            SecretId=registered.environment["BROKER_KEYS_SECRET"], SecretString=text
+        )
+    document = registered.json("grant", "show", _active(registered).grant_id)
+    assert (document["explanation"], document["client_problem"]) == ("The person is logged in.", None)
+
+
 def test_the_lease_and_the_cool_down_are_shown(registered: Operator) -> None:
     grant = _active(registered)
     _, link = registered.grants.read(grant.grant_id)
@@ -343,7 +376,7 @@ def test_revoke(registered: Operator) -> None:
 
 
 def test_a_token_is_no_grant_id(registered: Operator) -> None:
-    for token in ("tbr_abc", "tbc_abc", "eyJhbGciOi.x.y"):
+    for token in (*(f"{prefix}abc" for prefix in BROKER_TOKENS), "eyJhbGciOi.x.y"):
         sentence = registered("grant", "show", token).refusal()
         assert sentence.startswith("That is a token, not a grant id")
         assert token not in sentence

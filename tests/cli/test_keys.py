@@ -10,6 +10,7 @@ import pytest
 from broker.crypto.keys import KeyRing, parse
 from broker.key_lives import LEAD, lives
 from broker.store import key_versions
+from broker.store.aws import StoreUnavailable
 
 from .conftest import Operator
 
@@ -24,6 +25,13 @@ def document(operator: Operator) -> str:
 
 def ring(operator: Operator) -> KeyRing:
     return parse(document(operator))
+
+
+def is_pending(operator: Operator) -> bool:
+    """Whether a version waits beside the present one, which would keep the schedule from rotating."""
+    described = operator.aws("secretsmanager").describe_secret(SecretId=operator.environment["BROKER_KEYS_SECRET"])
+    labels = described["VersionIdsToStages"].values()
+    return any("AWSPENDING" in found and "AWSCURRENT" not in found for found in labels)
 
 
 def states(shown: Any) -> list[tuple[str, str]]:
@@ -153,7 +161,48 @@ def test_two_operators_at_once(secretive: Operator, monkeypatch: pytest.MonkeyPa
     assert outcome.err == "broker: Nothing was changed: the keys were rotated by somebody else just now.\n"
     assert [key.id for key in ring(secretive).handle] == [1, 2]
     assert all(key.active_from <= secretive.now for key in ring(secretive).handle)
+    assert not is_pending(secretive)
     secretive.json("keys", "rotate")
+
+
+@pytest.mark.parametrize("step", ["put_pending", "promote"])
+def test_a_rotation_that_breaks_off_leaves_nothing_behind(
+    secretive: Operator, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Secrets Manager begins no rotation of its own while a version waits, so the schedule would stand still."""
+    original = getattr(key_versions.KeyVersions, step)
+
+    def broken(self: key_versions.KeyVersions, version: str, *arguments: str) -> None:
+        if step == "put_pending":
+            original(self, version, *arguments)
+        raise StoreUnavailable(f"{step}: ReadTimeoutError")
+
+    before = document(secretive)
+    with monkeypatch.context() as patch:
+        patch.setattr(key_versions.KeyVersions, step, broken)
+        outcome = secretive("keys", "rotate")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err == f"broker: AWS refused or did not answer ({step}: ReadTimeoutError); nothing more was done.\n"
+    assert document(secretive) == before
+    assert not is_pending(secretive)
+    secretive.json("keys", "rotate")
+
+
+def test_a_revocation_whose_answer_was_lost_is_told_as_done(
+    secretive: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The AWS client repeats the call, and the second finds that the label has moved."""
+    original = key_versions.KeyVersions.promote
+
+    def promote(self: key_versions.KeyVersions, version: str, before: str) -> None:
+        original(self, version, before)
+        original(self, version, before)
+
+    monkeypatch.setattr(key_versions.KeyVersions, "promote", promote)
+    shown = secretive.json("keys", "rotate", "--now", "--revoke", "handle:1", "--yes")
+    assert "handle:1" not in [key["name"] for key in shown["keys"]]
+    assert shown == secretive.json("keys", "list")
+    assert not is_pending(secretive)
 
 
 def test_problems_are_shown(secretive: Operator) -> None:

@@ -20,7 +20,7 @@ import requests
 from broker import clock, key_rotation
 from broker.crypto.keys import new_document, parse
 from broker.encoding import b64url, from_b64url
-from broker.key_lives import LEAD, SLACK, lives
+from broker.key_lives import LEAD, MOST_DELAY, SLACK, lives
 from broker.key_rotation import RotationFailed
 from broker.runtime import runtime
 from broker.store.aws import client as aws_client
@@ -541,8 +541,79 @@ def test_a_document_that_lost_a_key_does_not_become_the_present_one(broker: Brok
     broken["handle"] = [broken["handle"][-1] | {"active_from": 0}]
     secrets_manager.overwrite(broker.local, token, json.dumps(broken))
     failing(broker, "testSecret", token, f"keys that are still needed are missing or changed: {name}")
+    assert not secrets_manager.is_pending(broker.local)
+    secrets_manager.rotate(broker.local)
+
+
+@pytest.mark.parametrize("step", ["createSecret", "testSecret", "finishSecret"])
+def test_a_document_that_cannot_be_read_does_not_wait_for_ever(broker: Broker, step: str) -> None:
+    """RotateSecret begins nothing while AWSPENDING is on another version than AWSCURRENT."""
+    token = secrets_manager.begin(broker.local)
+    secrets_manager.call(broker.local, "createSecret", token)
     secrets_manager.overwrite(broker.local, token, '{"planted": "secret"}')
-    failing(broker, "testSecret", token, "the key document is not in the form this version reads")
+    failing(broker, step, token, "the key document is not in the form this version reads")
+    assert not secrets_manager.is_pending(broker.local)
+    secrets_manager.rotate(broker.local)
+
+
+LATE = (
+    r": the rotation took too long: (?=.*handle:\d+, )(?=.*sealing:\d+).* would be used too soon after they are published;"
+    " the next rotation makes others$"
+)
+
+
+@pytest.mark.parametrize("late", secrets_manager.STEPS[:1] + secrets_manager.STEPS[2:])
+@pytest.mark.parametrize("delay", [MOST_DELAY + 1, 2 * DAY, 7 * DAY + 3 * 3600])
+def test_keys_that_waited_too_long_are_never_published(broker: Broker, late: str, delay: int) -> None:
+    """META-11. A step that failed is repeated a day later: what is used at once has been published to nobody, and a token
+    of the key before would end with it."""
+    client = register(broker.base, access_token_lifetime=DAY)
+    token = secrets_manager.begin(broker.local)
+    steps = secrets_manager.STEPS
+    for step in steps[: max(1, steps.index(late))]:
+        secrets_manager.call(broker.local, step, token)
+    broker.forward(delay)
+    before, published = secrets_manager.document(broker.local), broker.jwks()
+    last = Login(client).tokens()
+    with pytest.raises(RotationFailed, match=f"^{late}{LATE}"):
+        secrets_manager.call(broker.local, late, token)
+    assert not secrets_manager.is_pending(broker.local)
+    assert secrets_manager.document(broker.local) == before
+    assert broker.jwks() == published
+    broker.forward(DAY - CACHE_SECONDS - 1)
+    broker.rotate()
+    assert good(userinfo(broker.base, last["access_token"]))["sub"]
+    assert kid_of(Login(client).tokens()["access_token"]) in published
+
+
+def test_a_step_may_come_an_hour_late(broker: Broker) -> None:
+    """As Secrets Manager repeats a step that failed. Nobody meets a key that was not published for most of a day."""
+    token = secrets_manager.begin(broker.local)
+    for step in secrets_manager.STEPS[:3]:
+        secrets_manager.call(broker.local, step, token)
+    used_from = broker.now + LEAD
+    broker.forward(MOST_DELAY)
+    for step in secrets_manager.STEPS:
+        secrets_manager.call(broker.local, step, token)
+    broker.forward(CACHE_SECONDS)
+    published = broker.jwks()
+    broker.now = used_from
+    assert kid_of(Login(register(broker.base)).tokens()["access_token"]) in published
+
+
+def test_an_answer_that_is_lost_makes_no_failed_rotation(broker: Broker) -> None:
+    """The last step's write is repeated by the AWS client, and finds that it has been done."""
+    token = secrets_manager.begin(broker.local)
+    for step in secrets_manager.STEPS[:3]:
+        secrets_manager.call(broker.local, step, token)
+    logged = len(broker.local.log_text())
+    with secrets_manager.answer_lost("UpdateSecretVersionStage") as lost:
+        secrets_manager.call(broker.local, "finishSecret", token)
+    assert lost == ["UpdateSecretVersionStage"]
+    assert secrets_manager.current(broker.local) == token
+    assert not secrets_manager.is_pending(broker.local)
+    assert "keys.rotation_failed" not in broker.local.log_text()[logged:]
+    secrets_manager.rotate(broker.local)
 
 
 def test_keys_that_changed_meanwhile_are_not_overwritten(broker: Broker) -> None:
@@ -553,14 +624,18 @@ def test_keys_that_changed_meanwhile_are_not_overwritten(broker: Broker) -> None
     failing(broker, "finishSecret", token, "the version is not one that waits for its rotation")
     secrets_manager.rotate(broker.local)
 
+
+@pytest.mark.parametrize("step", ["createSecret", "testSecret", "finishSecret"])
+def test_keys_that_do_not_follow_the_present_ones_are_given_up(broker: Broker, step: str) -> None:
+    """Whichever step sees it: the version does not stay, and the next rotation can begin."""
     token = secrets_manager.begin(broker.local)
     secrets_manager.call(broker.local, "createSecret", token)
     secrets_manager.overwrite(broker.local, secrets_manager.current(broker.local), new_document(broker.now))
     with pytest.raises(
         RotationFailed,
-        match=r"^finishSecret: keys that are still needed are missing or changed: (?=.*handle:1,).*sealing:1",
+        match=rf"^{step}: keys that are still needed are missing or changed: (?=.*handle:1,).*sealing:1",
     ):
-        secrets_manager.call(broker.local, "finishSecret", token)
+        secrets_manager.call(broker.local, step, token)
     assert not secrets_manager.is_pending(broker.local)
     secrets_manager.rotate(broker.local)
 

@@ -267,6 +267,23 @@ def test_every_key_is_tried_out(first: KeyRing) -> None:
         assert refused.value.__cause__ is None
 
 
+def test_only_what_is_new_has_to_wait(first: KeyRing, quick: None) -> None:
+    """A key that is published already may come into use at any moment, and one that has retired never does."""
+    second = rotation.rotated(first, T0 + 1000, SHORT)
+    rotation.check_lead(second, first, T0 + 1003, 7)
+    rotation.check_lead(second, second, T0 + 1009, 7)
+    rotation.check_lead(first, first, T0 + 1000, 7)
+    for now, new in ((T0 + 1004, second), (T0 + 1000, rotation.rotated(first, T0 + 1000, SHORT, at_once=True))):
+        kids = sorted(key.kid for key in new.signing[1::2])
+        with pytest.raises(
+            RotationRefused, match=f"took too long: {', '.join([*kids, 'handle:2', 'sealing:2'])} would be"
+        ):
+            rotation.check_lead(new, first, now, 7)
+    third = rotation.rotated(second, T0 + 1010 + 40, SHORT)
+    assert third.past
+    rotation.check_lead(third, second, T0 + 1010 + 40, 7)
+
+
 # -- a key that is not known yet -----------------------------------------------------------------------------------
 
 

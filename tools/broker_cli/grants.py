@@ -8,9 +8,12 @@ from collections.abc import Iterator, Mapping
 import click
 
 from broker import clock
+from broker.crypto.handles import Kind
+from broker.crypto.tokens import OPAQUE_PREFIX
 from broker.store.grants import KEEP_AFTER_END, Grant, Link
 from broker_cli.connection import Connection, connect
-from broker_cli.failures import WrongInput, aws_failures
+from broker_cli.failures import ServiceFailure, WrongInput, aws_failures
+from broker_cli.keys import ring_of
 from broker_cli.options import Group
 from broker_cli.output import Json, ago, confirm, emit, moment, sheet, span, table
 
@@ -76,7 +79,8 @@ _STEPS: Mapping[str, tuple[str, str]] = {
 _ID_MAY_LOOK_LIKE_AN_OPTION = {"ignore_unknown_options": True}
 """One in 64 random ids begins with a hyphen."""
 
-_TOKEN_PREFIXES = ("tbc_", "tbr_", "tba_", "tbs_", "tbn_", "eyJ")
+_TOKEN_PREFIXES = (*(kind.value[0] for kind in Kind), OPAQUE_PREFIX, "tbi_", "tbg_", "eyJ")
+"""Handles and opaque access tokens, the two tokens of a registration (docs/registration.md), and every JWT."""
 
 
 @grant.command("show", context_settings=_ID_MAY_LOOK_LIKE_AN_OPTION)
@@ -86,7 +90,7 @@ def show(grant_id: str) -> None:
     broker = connect()
     found, link = _find(broker, grant_id)
     with aws_failures():
-        problem = _client_problem(broker, found)
+        problem = _client_problem(broker, found) or _key_problem(broker, found)
     emit(
         _document(found) | {"client_problem": problem, "upstream": _link_document(link) if link else None},
         _sheet(found, link, problem),
@@ -174,6 +178,19 @@ def _client_problem(broker: Connection, of: Grant) -> str | None:
         gone = "disabled" if provider else "no longer registered"
         return f"Its provider {of.provider} is {gone}, so nothing can be refreshed there."
     return None
+
+
+def _key_problem(broker: Connection, of: Grant) -> str | None:
+    """Why the login cannot be refreshed although it stands: a key is revoked for all its logins, and none of them is changed."""
+    if of.stage != "active" or not of.handle_key or _expired(of):
+        return None
+    try:
+        if ring_of(broker).handle_key_by_id(of.handle_key) is not None:
+            return None
+    except (ServiceFailure, WrongInput):
+        return None  # whoever answers people's questions need not be allowed to read the keys
+    key = f"handle:{of.handle_key}"
+    return f"The key {key} that made its refresh token was revoked or has retired; the person has to log in again."
 
 
 def _expired(of: Grant) -> str | None:

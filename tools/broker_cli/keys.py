@@ -47,13 +47,13 @@ def init() -> None:
                     f"The secret {broker.settings.keys_secret} does not exist; deploy the stack anew."
                 ) from None
             raise
-    _show(_ring(broker))
+    _show(ring_of(broker))
 
 
 @keys.command("list")
 def list_keys() -> None:
     """The keys by id, algorithm, state and date, and what is wrong with them."""
-    _show(_ring(connect()))
+    _show(ring_of(connect()))
 
 
 @keys.command("rotate")
@@ -71,7 +71,7 @@ def rotate(at_once: bool, names: tuple[str, ...], yes: bool) -> None:
     if names and not at_once:
         raise WrongInput("--revoke is for emergencies, and needs --now.")
     broker = connect()
-    _ring(broker)
+    ring_of(broker)
     if names:
         confirm(f"Revoke {', '.join(names)}? Logins and tokens that they made end, and people log in again.", yes=yes)
     elif at_once:
@@ -87,6 +87,17 @@ def rotate(at_once: bool, names: tuple[str, ...], yes: bool) -> None:
     _show(ring)
 
 
+def ring_of(broker: Connection) -> KeyRing:
+    """The present keys. Errors: WrongInput when there are none yet, ServiceFailure."""
+    text = _text(broker)
+    if text is None:
+        raise WrongInput("There are no keys yet; make them with `broker keys init`.")
+    try:
+        return parse(text)
+    except ValueError:
+        raise ServiceFailure("The key document is not in the form that this version reads.") from None
+
+
 def _text(broker: Connection) -> str | None:
     """The key document; None when the secret has no value yet."""
     with aws_failures():
@@ -99,16 +110,6 @@ def _text(broker: Connection) -> str | None:
                 return None
             raise
     return str(answer["SecretString"])
-
-
-def _ring(broker: Connection) -> KeyRing:
-    text = _text(broker)
-    if text is None:
-        raise WrongInput("There are no keys yet; make them with `broker keys init`.")
-    try:
-        return parse(text)
-    except ValueError:
-        raise ServiceFailure("The key document is not in the form that this version reads.") from None
 
 
 def _show(ring: KeyRing) -> None:

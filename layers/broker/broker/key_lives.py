@@ -11,6 +11,9 @@ from broker.upstream import serve
 LEAD = 86400
 """Seconds from the publication of a key to its first use. Instances read the keys again every 5 minutes, and the JWK Set may be
 cached for 5 (Cache-Control); but verifiers keep it for as long as they like, and a day covers what libraries do by default."""
+MOST_DELAY = 3600
+"""Seconds of the lead that the steps of a rotation may take, as Secrets Manager repeats one that failed: keys are not published
+before its last step."""
 SLACK = 3600
 """Seconds for clocks that differ, and for instances that have not yet seen the newest document."""
 

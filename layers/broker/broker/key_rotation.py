@@ -5,14 +5,15 @@ and tries again; until the last one the present keys stay. Must never log, retur
 """
 
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from broker import audit, clock
 from broker.crypto import rotation
 from broker.crypto.keys import KeyRing, document_of, parse
 from broker.crypto.rotation import RotationRefused
-from broker.key_lives import lives
+from broker.key_lives import LEAD, MOST_DELAY, lives
 from broker.runtime import runtime
 from broker.store.aws import StoreUnavailable, client
 from broker.store.key_versions import CURRENT, PENDING, KeyVersions, Versions, VersionsChanged
@@ -54,9 +55,10 @@ def rotate(versions: KeyVersions, *, at_once: bool = False, without: Collection[
     new = rotation.replaced(ring, without, now, lives()) if at_once else rotation.rotated(ring, now, lives())
     rotation.try_out(new, now)
     version = secrets.token_hex(16)
-    # The label moves with it: a rotation of Secrets Manager's own that is going on gives up.
-    versions.put_pending(version, document_of(new))
-    versions.promote(version, before)
+    with _dropped_on(BaseException, versions, version):  # an interrupt as well
+        # The label moves with it: a rotation of Secrets Manager's own that is going on gives up.
+        versions.put_pending(version, document_of(new))
+        versions.promote(version, before)
     return new
 
 
@@ -76,13 +78,16 @@ def _run(versions: KeyVersions, step: str, version: str) -> None:
 
 def _create(versions: KeyVersions, found: Versions, version: str) -> None:
     """The next document, beside the present one."""
-    if versions.text(version, PENDING) is not None:
-        return
-    _, ring = _current(versions, found)
-    if ring is None:
-        versions.drop_pending(version)  # else no rotation would be begun any more
-        raise RotationRefused("there are no keys yet; `broker keys init` makes them")
-    new = rotation.rotated(ring, clock.now(), lives())
+    text = versions.text(version, PENDING)
+    with _dropped_on(RotationRefused, versions, version):
+        _, ring = _current(versions, found)
+        if ring is None:
+            raise RotationRefused("there are no keys yet; `broker keys init` makes them")
+        if text is not None:
+            # A version's value cannot be replaced (PutSecretValue): one that has waited too long is of no use any more.
+            _check_next(_parsed(text), ring)
+            return
+        new = rotation.rotated(ring, clock.now(), lives())
     versions.put_pending(version, document_of(new))
     audit.event("keys.rotated", step="createSecret", added=_names(new, ring), removed=_names(ring, new))
 
@@ -95,30 +100,29 @@ def _test(versions: KeyVersions, found: Versions, version: str) -> None:
     """Try every key out. Before the first rotation Secrets Manager calls this step alone, to see whether the function works;
     it is tried on the present keys then, if there are any."""
     text = versions.text(version, PENDING)
-    _, before = _current(versions, found)
-    ring = before if text is None else _parsed(text)
-    if ring is not None:
-        rotation.try_out(ring, clock.now())
-    if ring is not None and before is not None:
-        rotation.check_follows(ring, before, clock.now())
+    _, ring = _current(versions, found)
+    if text is None:
+        if ring is not None:
+            rotation.try_out(ring, clock.now())
+        return
+    with _dropped_on(RotationRefused, versions, version):
+        new = _parsed(text)
+        rotation.try_out(new, clock.now())
+        _check_next(new, ring)
 
 
 def _finish(versions: KeyVersions, found: Versions, version: str) -> None:
-    """Make the next document the present one, if it follows the present one still."""
+    """Make the next document the present one, if it follows the present one still, and in time."""
     text = versions.text(version, PENDING)
     if text is None:
         raise RotationRefused("the new version has no value")
     before, ring = _current(versions, found)
     if before is None:
         raise RotationRefused("there are no keys yet")
-    new = _parsed(text)
-    try:
-        if ring is not None:
-            rotation.check_follows(new, ring, clock.now())
+    with _dropped_on((RotationRefused, VersionsChanged), versions, version):
+        new = _parsed(text)
+        _check_next(new, ring)
         versions.promote(version, before)
-    except (RotationRefused, VersionsChanged):
-        versions.drop_pending(version)
-        raise
     audit.event("keys.rotated", step="finishSecret", added=_names(new, ring), removed=_names(ring, new))
 
 
@@ -128,6 +132,28 @@ _STEPS: Mapping[str, Callable[[KeyVersions, Versions, str], None]] = {
     "testSecret": _test,
     "finishSecret": _finish,
 }
+
+
+def _check_next(new: KeyRing, ring: KeyRing | None) -> None:
+    """See that the next keys follow the present ones, and wait long enough still. Errors: RotationRefused."""
+    if ring is not None:
+        now = clock.now()
+        rotation.check_follows(new, ring, now)
+        rotation.check_lead(new, ring, now, LEAD - MOST_DELAY)
+
+
+@contextmanager
+def _dropped_on(
+    reasons: type[BaseException] | tuple[type[BaseException], ...], versions: KeyVersions, version: str
+) -> Iterator[None]:
+    """For these reasons the version does not become the present one, and must not wait for that either: RotateSecret fails
+    as long as AWSPENDING is on another version than AWSCURRENT."""
+    try:
+        yield
+    except reasons:
+        with suppress(StoreUnavailable):  # that it was not done is worth less to know than why
+            versions.drop_pending(version)
+        raise
 
 
 def _current(versions: KeyVersions, found: Versions) -> tuple[str | None, KeyRing | None]:

@@ -175,6 +175,20 @@ def check_follows(ring: KeyRing, before: KeyRing, now: int) -> None:
         raise RotationRefused(f"keys that are still needed are missing or changed: {', '.join(missing)}")
 
 
+def check_lead(ring: KeyRing, before: KeyRing, now: int, lead: int) -> None:
+    """See that keys which the ring before has not are used `lead` seconds from now at the earliest. Errors: RotationRefused.
+
+    Published too late, their first tokens are refused as nobody knows them, and the keys before them retire too soon.
+    """
+    known = _contents(before)
+    new = (report for report in reports(ring, now) if report.state != "retired" and report.name not in known)
+    if early := sorted(report.name for report in new if report.active_from < now + lead):
+        raise RotationRefused(
+            f"the rotation took too long: {', '.join(early)} would be used too soon after they are published;"
+            " the next rotation makes others"
+        )
+
+
 def try_out(ring: KeyRing, now: int) -> None:
     """Try every key out, and see that there is one of each kind to use. Errors: RotationRefused."""
     for use, secret_keys in (("handle", ring.handle), ("sealing", ring.sealing)):

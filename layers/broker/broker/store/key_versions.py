@@ -11,6 +11,7 @@ from typing import Any
 from broker.store.aws import Answer, StoreUnavailable
 
 CURRENT, PENDING = "AWSCURRENT", "AWSPENDING"
+_LABEL_MOVED = ("InvalidParameterException", "InvalidRequestException")
 
 
 class VersionsChanged(Exception):
@@ -78,8 +79,11 @@ class KeyVersions:
                 MoveToVersionId=version,
                 RemoveFromVersionId=before,
             )
-        except _Refused as refused:
-            if refused.code in ("InvalidParameterException", "InvalidRequestException"):
+        except StoreUnavailable as failure:
+            # It may be done all the same: an attempt whose answer was lost is repeated, and then refused as the label has moved.
+            if self.versions().with_label(CURRENT) == version:
+                return
+            if isinstance(failure, _Refused) and failure.code in _LABEL_MOVED:
                 raise VersionsChanged from None
             raise
 
