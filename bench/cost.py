@@ -45,7 +45,7 @@ def part_costs(step: Mapping[str, Any], prices: Prices) -> dict[str, float]:
         + step["upstream_calls"] * assumed["provider_ms"]
     )
     log_bytes = step["log_bytes"] + requests * (assumed["request_log_bytes"] + assumed["platform_log_bytes"])
-    out_bytes = step["body_bytes"] + requests * assumed["response_header_bytes"]
+    out_bytes = step["answer_bytes"] + requests * assumed["api_header_bytes"]
 
     def dollars(name: str, amount: float) -> float:
         price = prices["request"][name]
@@ -136,9 +136,9 @@ def _verdict(what: str, price: float, goal: float) -> str:
 
 
 def _measured(usage: Usage) -> str:
-    names = ("write_units", "read_units", "round_trips", "upstream_calls", "cpu_ms", "log_bytes", "body_bytes")
+    names = ("write_units", "read_units", "round_trips", "upstream_calls", "cpu_ms", "log_bytes", "answer_bytes")
     rows = [(name, *(f"{step[column]:g}" for column in names)) for name, step in usage.items()]
-    head = ("step", "write units", "read units", "AWS calls", "provider calls", "CPU ms", "log bytes", "body bytes")
+    head = ("step", "write units", "read units", "AWS calls", "provider calls", "CPU ms", "log bytes", "answer bytes")
     return _table(head, rows)
 
 

@@ -50,7 +50,7 @@ class Step:
     upstream_calls: float = 0.0
     round_trips: float = 0.0
     log_bytes: float = 0.0
-    body_bytes: float = 0.0
+    answer_bytes: float = 0.0
     cpu_ms: float = 0.0
     stored_bytes: float = 0.0
     functions: dict[str, float] = field(default_factory=dict)
@@ -92,8 +92,7 @@ class Meter:
             self.step.invocations += 1
             function = loaded.function.name
             self.step.functions[function] = self.step.functions.get(function, 0.0) + 1
-            body = answer.get("body", "") if isinstance(answer, dict) else ""
-            self.step.body_bytes += len(str(body))
+            self.step.answer_bytes += _answer_bytes(answer) if isinstance(answer, dict) else 0
             return answer
 
         lambdas.LoadedFunction.invoke = timed  # type: ignore[method-assign, assignment]
@@ -139,6 +138,13 @@ def _writes(operation: str, body: Mapping[str, Any]) -> list[tuple[str, str, dic
     if operation in {"PutItem", "UpdateItem", "DeleteItem"}:
         return [_write(operation.removesuffix("Item"), body)]
     return []
+
+
+def _answer_bytes(answer: Mapping[str, Any]) -> int:
+    """Of the body and the header lines that a function answers with; the API adds some of its own."""
+    lines = [f"{name}: {value}\r\n" for name, value in answer.get("headers", {}).items()]
+    lines += [f"set-cookie: {cookie}\r\n" for cookie in answer.get("cookies", ())]
+    return len(str(answer.get("body", "")).encode()) + sum(len(line.encode()) for line in lines)
 
 
 def _write(kind: str, part: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:

@@ -42,7 +42,7 @@ def test_dollars_of_a_step_by_hand() -> None:
         "round_trips": 2,
         "upstream_calls": 1,
         "log_bytes": 1000,
-        "body_bytes": 100,
+        "answer_bytes": 850,
         "secret_calls": 0,
     }
     found = cost.part_costs(step, prices)
