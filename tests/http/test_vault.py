@@ -16,12 +16,13 @@ import requests
 from broker import invocation
 from broker.crypto import handles
 from broker.crypto.handles import Handle, Kind
-from broker.grants import vault
+from broker.grants import ending, vault
 from broker.runtime import runtime
 from broker.store import rescue
 from broker.store.aws import StoreUnavailable
 from broker.store.grants import Grant, Grants, Link
 from broker.store.rescue import RescueQueue
+from broker.store.secrets import CredentialStore
 from broker_local.server import LocalBroker
 from broker_testing.crashes import Fault, forget_messages, messages_come_back, recorded, waiting_messages
 from broker_testing.journey import Login, TestClient, refresh, register, revoke, userinfo
@@ -444,6 +445,45 @@ def test_a_revocation_that_was_cut_off_is_finished_by_its_repetition(base: str) 
     for _ in range(2):
         assert revoke(held.client, held.tokens["refresh_token"]).status_code == 200
     assert counted(base, STRICT) == {"revoke": 1}
+    assert runtime().grants.read_link(held.handle.grant_id) is None
+
+
+def audited(local_broker: LocalBroker, since: int) -> list[tuple[str, str | None]]:
+    """Event and provider of the lines since then that tell of a failure."""
+    lines = [json.loads(line) for line in local_broker.log_text()[since:].splitlines() if '"audit"' in line]
+    failures = {"upstream.failed", "upstream.misconfigured", "store.unavailable", "link.unreadable"}
+    return [(line["audit"], line.get("provider")) for line in lines if line["audit"] in failures]
+
+
+@pytest.mark.parametrize(("owner", "method"), [(Grants, "drop_link"), (Grants, "read"), (CredentialStore, "secret")])
+def test_a_store_that_fails_at_a_revocation_is_no_failure_of_the_provider(
+    base: str, local_broker: LocalBroker, owner: type, method: str
+) -> None:
+    """It would count as one in the alarms and on the dashboard."""
+    held, since = logged_in(base), len(local_broker.log_text())
+    with refused_by_store(owner, method):
+        assert revoke(held.client, held.tokens["refresh_token"]).status_code == 200
+    assert audited(local_broker, since) == [("store.unavailable", None)]
+    assert held.grant.stage == "ended"
+
+
+def test_a_store_that_fails_when_the_operator_ends_a_login_is_no_failure_of_a_provider(
+    base: str, local_broker: LocalBroker
+) -> None:
+    held, since = logged_in(base), len(local_broker.log_text())
+    with refused_by_store(Grants, "drop_link"):
+        assert ending.end(runtime(), base, held.handle.grant_id, "operator")
+    assert audited(local_broker, since) == [("store.unavailable", None)]
+
+
+def test_tokens_that_cannot_be_opened_are_deleted_and_named_as_that(base: str, local_broker: LocalBroker) -> None:
+    held, since = logged_in(base), len(local_broker.log_text())
+    start_counting(base, STRICT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vault, "_PURPOSE", "something else")
+        assert revoke(held.client, held.tokens["refresh_token"]).status_code == 200
+    assert audited(local_broker, since) == [("link.unreadable", STRICT)]
+    assert counted(base, STRICT) == {}
     assert runtime().grants.read_link(held.handle.grant_id) is None
 
 

@@ -7,7 +7,6 @@ effort: it never changes the answer, and never brings the login back.
 from broker import audit
 from broker.grants import backchannel, vault
 from broker.runtime import Runtime
-from broker.store.aws import StoreUnavailable
 
 TOLD = frozenset({"logout", "reuse", "code_replay", "upstream_revoked"})
 """The reasons that the client has not brought about knowingly by itself, and is told of (Back-Channel Logout)."""
@@ -54,8 +53,5 @@ def _let_go(runtime: Runtime, grant_id: str, grant_secret: bytes | None) -> bool
     """Revoke the provider's tokens if they can be opened, and delete them. Returns whether the provider was told."""
     if grant_secret is not None:
         return vault.revoke_upstream(runtime, grant_id, grant_secret)
-    try:
-        runtime.grants.drop_link(grant_id)
-    except StoreUnavailable as failure:
-        audit.event("upstream.failed", grant_id=grant_id, phase="drop", detail=failure.detail)
+    vault.drop(runtime, grant_id)
     return False

@@ -183,14 +183,10 @@ def revoke_upstream(runtime: Runtime, grant_id: str, grant_secret: bytes) -> boo
     """
     try:
         grant, link = runtime.grants.read(grant_id)
-        if grant is None or link is None:
-            return False
-        told = _tell_provider(runtime, link, tokens_of(link, grant_secret))
-        runtime.grants.drop_link(grant_id)
-    except (StoreUnavailable, sealing.SealBroken) as error:
-        audit.event("upstream.failed", grant_id=grant_id, phase="revoke", kind=type(error).__name__)
+    except StoreUnavailable as failure:
+        audit.event("store.unavailable", detail=failure.detail)
         return False
-    return told
+    return grant is not None and link is not None and _let_go(runtime, link, grant_secret)
 
 
 def finish_revocation(runtime: Runtime, grant_id: str, grant_secret: bytes, client_id: str | None) -> None:
@@ -200,13 +196,32 @@ def finish_revocation(runtime: Runtime, grant_id: str, grant_secret: bytes, clie
     """
     try:
         grant, link = runtime.grants.read(grant_id)
-        if grant is None or link is None or grant.stage != "ended" or client_id not in (None, grant.client_id):
-            return
-        if grant.ended_at + runtime.settings.lease < clock.now():  # before that, whoever ended it may be at it
-            _tell_provider(runtime, link, tokens_of(link, grant_secret))
-            runtime.grants.drop_link(grant_id)
-    except (StoreUnavailable, sealing.SealBroken) as error:
-        audit.event("upstream.failed", grant_id=grant_id, phase="revoke", kind=type(error).__name__)
+    except StoreUnavailable as failure:
+        audit.event("store.unavailable", detail=failure.detail)
+        return
+    if grant is None or link is None or grant.stage != "ended" or client_id not in (None, grant.client_id):
+        return
+    if grant.ended_at + runtime.settings.lease < clock.now():  # before that, whoever ended it may be at it
+        _let_go(runtime, link, grant_secret)
+
+
+def drop(runtime: Runtime, grant_id: str) -> None:
+    """Delete the provider's tokens of an ended login. Best effort."""
+    try:
+        runtime.grants.drop_link(grant_id)
+    except StoreUnavailable as failure:
+        audit.event("store.unavailable", detail=failure.detail)
+
+
+def _let_go(runtime: Runtime, link: Link, grant_secret: bytes) -> bool:
+    """Tell the provider, if the tokens can be opened, and delete them. Returns whether it was told."""
+    try:
+        told = _tell_provider(runtime, link, tokens_of(link, grant_secret))
+    except sealing.SealBroken:  # no failure of the provider: it cannot even be asked
+        audit.event("link.unreadable", grant_id=link.grant_id, provider=link.provider)
+        told = False
+    drop(runtime, link.grant_id)
+    return told
 
 
 def _tell_provider(runtime: Runtime, link: Link, tokens: UpstreamTokens) -> bool:
@@ -219,7 +234,9 @@ def _tell_provider(runtime: Runtime, link: Link, tokens: UpstreamTokens) -> bool
         return revoke_tokens(provider, credentials, runtime.http, tokens, deadline=deadline)
     except UpstreamFailure as failure:
         report(link.grant_id, link.provider, "revoke", failure)
-    except (ProviderUnusable, StoreUnavailable) as error:
+    except StoreUnavailable as failure:
+        audit.event("store.unavailable", detail=failure.detail)
+    except ProviderUnusable as error:
         audit.event(
             "upstream.failed", grant_id=link.grant_id, provider=link.provider, phase="revoke", detail=error.detail
         )
