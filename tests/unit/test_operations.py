@@ -313,6 +313,22 @@ def test_the_dashboard_is_free() -> None:
     assert len(shown) <= 50
 
 
+def test_two_regions_have_two_dashboards() -> None:
+    """A dashboard is the account's and not a Region's, so the stack's name alone would be taken in the second one."""
+    name = document()["Resources"]["OperationsDashboard"]["Properties"]["DashboardName"]["Fn::Sub"]
+    assert {"${AWS::StackName}", "${AWS::Region}"} <= set(re.findall(r"\$\{[^}]+\}", name))
+    assert re.fullmatch(r"[A-Za-z0-9_-]+", str(deployed().properties("OperationsDashboard")["DashboardName"]))
+
+
+def test_the_dashboard_s_address_is_told_where_it_is_right() -> None:
+    """The consoles of other partitions have other addresses."""
+    output = document()["Outputs"]["Dashboard"]
+    assert "console.aws.amazon.com" in output["Value"]["Fn::Sub"]
+    assert document()["Conditions"][output["Condition"]] == {
+        "Fn::And": [{"Condition": "HasDashboard"}, {"Fn::Equals": [{"Ref": "AWS::Partition"}, "aws"]}]
+    }
+
+
 def test_dashboard_and_queries_can_be_left_out() -> None:
     plain = deployed(Dashboard="false", SavedQueries="false")
     assert not plain.logical_ids("AWS::CloudWatch::Dashboard")
