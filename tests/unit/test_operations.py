@@ -391,6 +391,21 @@ def test_throttles_are_for_routes_that_exist() -> None:
     assert {key for key, rate in rates.items() if rate == "3"} == {"ANY /register", "ANY /register/{client_id}"}
 
 
+def test_bursts_fit_into_every_account() -> None:
+    """An API may not have more than its account, and some Regions give an account 1,250 (API Gateway's quotas)."""
+    bursts = {name: one["Default"] for name, one in document()["Parameters"].items() if name.endswith("Burst")}
+    assert len(bursts) == 3
+    assert max(bursts.values()) <= 1250
+
+
+def test_every_log_is_under_the_key_of_ones_own() -> None:
+    arn = "arn:aws:kms:us-east-1:123456789012:key/1"
+    own, plain = deployed(**EVERYTHING, KmsKeyArn=arn), deployed(**EVERYTHING)
+    for name in own.logical_ids("AWS::Logs::LogGroup"):
+        assert own.properties(name)["KmsKeyId"] == arn, name
+        assert "KmsKeyId" not in plain.properties(name), name
+
+
 LOGIN_STARTS = {"AuthorizeFunction", "ParFunction", "DeviceFunction"}
 
 
