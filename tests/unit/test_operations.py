@@ -17,6 +17,7 @@ import yaml
 from broker.audit import EVENTS
 from broker.metrics import METRICS, NAMESPACE
 from broker.settings import LIMITS, Settings
+from broker.store.secrets import ProviderSecret
 from broker_cli.main import broker
 from broker_local.server import PROJECT
 from broker_local.template import Template
@@ -224,6 +225,40 @@ def test_runbooks_have_their_parts_and_name_only_what_exists() -> None:
         check_links(path)
 
 
+def access_log(template: Template) -> set[str]:
+    """The fields of the API's access log."""
+    return set(json.loads(template.properties("BrokerApi")["AccessLogSettings"]["Format"]))
+
+
+PROMISE = re.compile(r"(?:[Ss]aved query|the query) `([a-z-]+)`(.*?)(?=(?:[Ss]aved query|the query) `|$)", re.MULTILINE)
+"""A query, and what the rest of the line says of it."""
+
+
+@pytest.mark.parametrize("path", sorted(RUNBOOKS.glob("*.md")), ids=lambda path: path.stem)
+def test_saved_queries_show_what_runbooks_send_people_there_for(path: Path) -> None:
+    template = deployed()
+    queries = {
+        template.properties(name)["Name"].rpartition("/")[2]: template.properties(name)["QueryString"]
+        for name in template.logical_ids("AWS::Logs::QueryDefinition")
+    }
+    fields = {field for fields in EVENTS.values() for field in fields} | {"frames", "correlation_id"}
+    for name, said in PROMISE.findall(path.read_text("utf-8")):
+        shown = set(re.findall(r"[\w.]+", queries[name]))
+        promised = set(re.findall(r"`([\w.]+)`", said))
+        assert promised & (fields | access_log(template)) <= shown, name
+        # A query that asks for no event shows all.
+        assert not promised & EVENTS.keys() - shown or ("audit" in shown and "filter audit" not in queries[name]), name
+
+
+def test_the_runbook_of_the_second_secret_has_every_slot() -> None:
+    text = (RUNBOOKS / "provider-secret-fallback.md").read_text("utf-8")
+    with_both = ProviderSecret("c", "a", client_secret_next="b", client_secret_old="d")
+    slots = {slot.name for slot in with_both.slots}
+    assert slots >= {"current", "next", "old"}
+    for part in (text.partition("## What to do")[0], text.partition("## What to do")[2]):
+        assert all(f"`{slot}`:" in part for slot in slots)
+
+
 EVENT_FAMILIES = {name.split(".")[0] for name in EVENTS}
 
 
@@ -339,10 +374,9 @@ def test_saved_queries_read_fields_that_are_written() -> None:
     template = deployed()
     written = {field for fields in EVENTS.values() for field in fields}
     written |= {"audit", "level", "message", "correlation_id", "frames"}
-    api = template.properties("BrokerApi")["AccessLogSettings"]["Format"]
     for name in template.logical_ids("AWS::Logs::QueryDefinition"):
         properties = template.properties(name)
-        own = set(json.loads(api)) if properties["LogGroupNames"] == ["example-ApiLogGroup"] else written
+        own = access_log(template) if properties["LogGroupNames"] == ["example-ApiLogGroup"] else written
         text = re.sub(r'"[^"]*"', "", properties["QueryString"])
         words = set(re.findall(r"(?<![@\w.])[A-Za-z_]\w*(?!\w*\()", text))
         made = set(re.findall(r"as (\w+)", text))
@@ -494,6 +528,8 @@ def test_a_changed_parameter_reaches_the_running_version() -> None:
         if function["Type"] == "AWS::Serverless::Function" and name not in {"SandboxFunction", "RotateFunction"}:
             description = functions["TokenFunction"]["Properties"]["VersionDescription"]
             assert function["Properties"]["VersionDescription"] == description, name
+            # What is no parameter; .ci/promises.py tries it.
+            assert function["Properties"]["AutoPublishAliasAllProperties"] is True, name
             assert "Environment" not in function["Properties"], name
     layers = json.dumps(functions["TokenFunction"]["Properties"]["VersionDescription"])
     assert all(f'{{"Ref": "{name}"}}' in layers for name in deployed().logical_ids("AWS::Serverless::LayerVersion"))
@@ -528,8 +564,6 @@ def test_a_canary_goes_back_when_an_alarm_of_its_function_goes_off() -> None:
         aliased = resource["Properties"].get("AutoPublishAlias") != ""
         errors = {"Alarms": [{"Ref": f"{name.removesuffix('Function')}ErrorsAlarm"}]}
         assert preference == (errors if aliased else {"Enabled": False}), name
-            # What is no parameter; .ci/promises.py tries it.
-            assert function["Properties"]["AutoPublishAliasAllProperties"] is True, name
         assert aliased is (name not in {"SandboxFunction", "RotateFunction"})
 
 
