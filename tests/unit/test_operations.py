@@ -374,6 +374,7 @@ def test_saved_queries_read_fields_that_are_written() -> None:
     template = deployed()
     written = {field for fields in EVENTS.values() for field in fields}
     written |= {"audit", "level", "message", "correlation_id", "frames"}
+    written |= {"record"}  # of Lambda's own lines, in JSON
     for name in template.logical_ids("AWS::Logs::QueryDefinition"):
         properties = template.properties(name)
         own = access_log(template) if properties["LogGroupNames"] == ["example-ApiLogGroup"] else written
@@ -509,7 +510,9 @@ def test_a_changed_parameter_reaches_the_running_version() -> None:
     """The API calls published versions, and a version never changes. So all that a function is given must be told in a text whose
     change makes a new version: its description, or the texts of the layer that the description names."""
     common = document()["Globals"]["Function"]
-    given = json.dumps([common[name] for name in ("Environment", "Tracing", "SnapStart", "MemorySize", "Timeout")])
+    given = json.dumps(
+        [common[name] for name in ("Environment", "LoggingConfig", "Tracing", "SnapStart", "MemorySize", "Timeout")]
+    )
     parameters = {name for name in document()["Parameters"] if f'"{name}"' in given or f"${{{name}}}" in given}
     assert len(parameters) > 15
     assert {name for name in parameters | {"Architecture"} if f"${{{name}}}" not in "".join(told().values())} == set()
@@ -521,7 +524,7 @@ def test_a_changed_parameter_reaches_the_running_version() -> None:
         template = deployed(Architecture=arm, RetryWindow="17")
         return str(template.properties("TokenFunction")["VersionDescription"])
 
-    assert version("arm64").startswith("1 1 arm64 INFO required Active None 600 ")
+    assert version("arm64").startswith("1 1 arm64 INFO WARN required Disabled None 600 ")
     assert " 17 " in version("x86_64")
     functions = document()["Resources"]
     for name, function in functions.items():

@@ -128,7 +128,8 @@ def _redacted(value: Any) -> Any:
     return value
 
 
-logger = Logger(logger_formatter=RedactingFormatter(location=None))
+# Lambda takes a line's own time where that is in the form of RFC 3339.
+logger = Logger(logger_formatter=RedactingFormatter(location=None, use_rfc3339=True))
 
 
 def event(name: str, **values: object) -> None:
