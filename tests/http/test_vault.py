@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import requests
+from botocore.client import BaseClient
 
 from broker import invocation
 from broker.crypto import handles
@@ -266,6 +267,57 @@ def test_a_provider_that_takes_its_refresh_token_again_loses_nothing(base: str) 
     pass_time(AFTER_LEASE)
     assert held.refresh().status_code == 200
     assert held.userinfo().status_code == 200
+
+
+@contextmanager
+def one_message_at_a_time() -> Iterator[None]:
+    """SQS may give fewer messages than it is asked for, and does so as long as there are few."""
+    base: Any = BaseClient
+    call = base._make_api_call
+
+    def sparing(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        if operation == "ReceiveMessage":
+            arguments = arguments | {"MaxNumberOfMessages": 1}
+        return call(self, operation, arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base, "_make_api_call", sparing)
+        yield
+
+
+def test_an_older_message_of_the_same_login_does_not_hide_the_wanted_one(base: str) -> None:
+    """The first outage left its tokens in the table and in the queue, the second one in the queue alone."""
+    held = logged_in(base)
+    pass_time(LIFETIME + 5)
+    with written_without_an_answer():
+        assert held.refresh().status_code == 200
+    assert (held.link.version, waiting_messages()) == (2, 1)
+    pass_time(LIFETIME + 5)
+    with refused_by_store(Grants, "write_link"):
+        assert held.refresh().status_code == 200
+    assert (held.link.version, waiting_messages()) == (2, 2)
+    pass_time(LIFETIME + AFTER_LEASE)
+    start_counting(base, STRICT)
+    with one_message_at_a_time():
+        assert held.refresh().status_code == 200
+    assert (held.link.version, waiting_messages()) == (4, 0)
+    assert counted(base, STRICT)["token:refresh_token"] == 1  # for what was in the queue has been due since
+    assert held.userinfo().status_code == 200
+
+
+@contextmanager
+def written_without_an_answer() -> Iterator[None]:
+    """Every write of new tokens is done, but too late for whoever waits for it."""
+    write = Grants.write_link
+
+    def slowly(grants: Grants, link: Link) -> None:
+        write(grants, link)
+        raise StoreUnavailable("it took too long")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Grants, "write_link", slowly)
+        patch.setattr(vault, "WRITE_TRIES", 1)
+        yield
 
 
 # -- refusals that nobody explains ---------------------------------------------------------------------------------
