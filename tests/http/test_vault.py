@@ -437,6 +437,52 @@ def test_a_refresh_that_lambda_could_cut_off_is_not_begun(base: str, monkeypatch
     assert held.refresh().status_code == 200
 
 
+def time_that(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, *, takes: float, of: float) -> None:
+    """Of this many seconds that are left, the call takes so many, as the AWS client repeats it; it is done all the same."""
+    left = [of]
+    done = getattr(owner, method)
+
+    def slowly(self: Any, *arguments: Any) -> Any:
+        left[0] -= takes
+        return done(self, *arguments)
+
+    monkeypatch.setattr(owner, method, slowly)
+    monkeypatch.setattr(invocation, "seconds_left", lambda: left[0])
+
+
+@pytest.mark.parametrize("due_only", [False, True])
+def test_a_refresh_is_not_begun_after_a_slow_lease(base: str, monkeypatch: pytest.MonkeyPatch, due_only: bool) -> None:
+    """The time that was enough before is not any more; the lease is given back, and the next one may try at once."""
+    held = logged_in(base)
+    pass_time(LIFETIME + (-20 if due_only else 5))
+    start_counting(base, STRICT)
+    with monkeypatch.context() as patch:
+        time_that(patch, Grants, "take_lease", takes=9, of=vault.refresh_seconds(runtime()) + 1)
+        if due_only:
+            assert held.userinfo().status_code == 200
+        else:
+            assert_unavailable(held.refresh())
+    assert "token:refresh_token" not in counted(base, STRICT)
+    assert (held.link.lease_id, held.link.cool_until, held.link.failing_since) == ("", 0, 0)
+    assert held.refresh().status_code == 200
+    assert counted(base, STRICT)["token:refresh_token"] == 1
+
+
+def test_a_refresh_is_not_begun_after_a_slow_look_into_the_queue(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it finds there is written all the same; what it does not find is left to the next one."""
+    held = logged_in(base)
+    _leave_behind(held)
+    start_counting(base, STRICT)
+    enough = vault.refresh_seconds(runtime(), recovering=True)
+    with monkeypatch.context() as patch:
+        time_that(patch, Grants, "read_link", takes=9, of=enough + 1)
+        assert_unavailable(held.refresh())
+    assert counted(base, STRICT) == {}
+    assert (held.link.lease_id, held.link.recover, held.link.cool_until) == ("", True, 0)
+    assert held.refresh().status_code == 200
+    assert counted(base, STRICT) == {"token:refresh_token": 1}
+
+
 def test_a_token_that_is_only_due_is_used_when_there_is_no_time(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
     held = logged_in(base)
     pass_time(LIFETIME - 20)

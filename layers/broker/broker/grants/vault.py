@@ -253,7 +253,7 @@ def _fresh(need: _Need, link: Link) -> Fresh:
         if need.is_met_by(held):
             return held
         raise LinkDead("expired")
-    if invocation.seconds_left() < refresh_seconds(need.runtime, recovering=_was_left_behind(link)):
+    if _is_too_late(need, recovering=_was_left_behind(link)):
         return _held_or_unavailable(need, held, LinkUnavailable(1))
     lease_id = secrets.token_urlsafe(9)
     try:
@@ -267,6 +267,11 @@ def _fresh(need: _Need, link: Link) -> Fresh:
             return held
         raise
     return _refresh(need, held, credentials, lease_id)
+
+
+def _is_too_late(need: _Need, *, recovering: bool = False) -> bool:
+    """Whether Lambda could end the function before the outcome of a refresh is safe."""
+    return invocation.seconds_left() < refresh_seconds(need.runtime, recovering=recovering)
 
 
 def _was_left_behind(link: Link) -> bool:
@@ -302,15 +307,22 @@ def _keeping(need: _Need, link: Link, lease_id: str) -> Iterator[None]:
 
 
 def _refresh(need: _Need, held: Fresh, credentials: Credentials, lease_id: str) -> Fresh:
-    """With the lease held: call the provider, write, then answer."""
+    """With the lease held: call the provider, write, then answer.
+
+    Each step before the call may have taken as long as the AWS clients repeat it, so there is a look at the time after each.
+    """
     from broker.upstream.dialect import refresh_tokens
 
     link, runtime = held.link, need.runtime
     with _keeping(need, link, lease_id):
+        if _is_too_late(need, recovering=_was_left_behind(link)):
+            return _not_begun(need, held, lease_id)
         if _was_left_behind(link):
             recovered = _recovered(need, link, lease_id)
             if recovered is not None:
                 return _fresh(need, recovered)
+            if _is_too_late(need):
+                return _not_begun(need, held, lease_id)
         try:
             deadline = Deadline.after(runtime.settings.upstream_deadline)
             new = refresh_tokens(
@@ -319,6 +331,12 @@ def _refresh(need: _Need, held: Fresh, credentials: Credentials, lease_id: str) 
         except UpstreamFailure as failure:
             return _after_failure(need, held, lease_id, failure)
         return _written(need, link, new)
+
+
+def _not_begun(need: _Need, held: Fresh, lease_id: str) -> Fresh:
+    """Nothing was asked of the provider and nothing has failed: the next one may try at once."""
+    _give_back(need, held.link, lease_id, 0)
+    return _held_or_unavailable(need, held, LinkUnavailable(1))
 
 
 def _recovered(need: _Need, link: Link, lease_id: str) -> Link | None:
