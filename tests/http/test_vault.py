@@ -7,8 +7,9 @@ import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 import requests
@@ -23,6 +24,7 @@ from broker.store import rescue
 from broker.store.aws import StoreUnavailable
 from broker.store.grants import Grant, Grants, Link
 from broker.store.rescue import RescueQueue
+from broker.upstream.http import BoundedHttp, Deadline, UpstreamRequest, UpstreamResponse
 from broker_local.server import LocalBroker
 from broker_testing.crashes import Fault, forget_messages, messages_come_back, recorded, waiting_messages
 from broker_testing.journey import Login, TestClient, refresh, register, revoke, userinfo
@@ -415,6 +417,119 @@ def test_a_token_that_is_only_due_is_used_while_the_table_takes_nothing(base: st
     with refused_by_store(Grants, method):
         assert held.userinfo().status_code == 200
     forget_faults(base, STRICT)
+
+
+# -- a lease that is lost while its holder lives --------------------------------------------------------------------
+
+ROTATING = "redbooth"
+"""The provider whose refresh token works once, and whose grant lives on when it comes again."""
+
+
+@pytest.fixture
+def two_refreshers(base: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
+    """A login that is due, and leases that nobody prolongs because the table does not take it."""
+    held = logged_in(base, ROTATING)
+    pass_time(7205)
+
+    def refuse(*_arguments: object) -> None:
+        raise StoreUnavailable("ordered by a test")
+
+    monkeypatch.setattr(Grants, "renew_lease", refuse)
+    yield held
+    assert (held.grant.stage, held.link.version) == ("active", 2)
+    pass_time(7205)
+    assert held.refresh().status_code == 200
+    assert held.userinfo().status_code == 200
+
+
+@dataclass
+class Beside:
+    """A second request for the same login, in a thread of its own."""
+
+    held: Held
+    answer: requests.Response | None = None
+    may_go_on: threading.Event = field(default_factory=threading.Event)
+    has_come: threading.Event = field(default_factory=threading.Event)
+
+    def begin(self) -> None:
+        self.token = self.held.tokens["refresh_token"]
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self) -> None:
+        self.answer = refresh(self.held.client, self.token)
+        self.has_come.set()
+
+    def stop_here(self) -> None:
+        """In the second request: tell the first one, and wait for it."""
+        self.has_come.set()
+        assert self.may_go_on.wait(30)
+
+    def end(self) -> requests.Response:
+        self.may_go_on.set()
+        self.thread.join(30)
+        assert self.answer is not None
+        return self.answer
+
+
+def test_who_lost_the_lease_takes_what_its_new_holder_gets(two_refreshers: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one's request reaches the provider after the second one's, and is refused; the second one has not written yet."""
+    held, beside, sent = two_refreshers, Beside(two_refreshers), list[str]()
+    send = BoundedHttp.send
+
+    def sending(self: BoundedHttp, request: UpstreamRequest, deadline: Deadline) -> UpstreamResponse:
+        if not request.url.endswith("/token"):
+            return send(self, request, deadline)
+        sent.append(request.url)
+        if len(sent) == 1:
+            pass_time(AFTER_LEASE)
+            beside.begin()
+            assert beside.has_come.wait(30)
+            return send(self, request, deadline)
+        answer = send(self, request, deadline)
+        beside.stop_here()
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BoundedHttp, "send", sending)
+        patch.setattr(vault, "sleep", lambda _seconds: beside.may_go_on.set())
+        first = held.refresh()
+        second = beside.end()
+    assert (first.status_code, second.status_code) == (200, 200), (first.text, second.text)
+    assert first.json()["refresh_token"] == second.json()["refresh_token"]
+    assert len(sent) == 2
+
+
+def test_who_took_over_looks_for_what_the_one_before_may_still_write(
+    two_refreshers: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one has the provider's answer, but neither the table nor the queue has it yet when the second one is refused."""
+    held, beside, sent = two_refreshers, Beside(two_refreshers), list[str]()
+    write, send = Grants.write_link, BoundedHttp.send
+
+    def writing(grants: Grants, link: Link) -> None:
+        if not sent[1:]:
+            pass_time(AFTER_LEASE)
+            beside.begin()
+            assert beside.has_come.wait(30)
+        write(grants, link)
+        beside.may_go_on.set()
+
+    def sending(self: BoundedHttp, request: UpstreamRequest, deadline: Deadline) -> UpstreamResponse:
+        sent.extend([request.url] if request.url.endswith("/token") else [])
+        return send(self, request, deadline)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vault, "WRITE_SECONDS", 30.0)
+        with_seconds_left(patch, 1000)
+        patch.setattr(Grants, "write_link", writing)
+        patch.setattr(BoundedHttp, "send", sending)
+        patch.setattr(vault, "sleep", lambda _seconds: beside.stop_here())
+        first = held.refresh()
+        second = beside.end()
+    assert (first.status_code, second.status_code) == (200, 200), (first.text, second.text)
+    assert first.json()["refresh_token"] == second.json()["refresh_token"]
+    assert len(sent) == 2
 
 
 # -- too little time -----------------------------------------------------------------------------------------------

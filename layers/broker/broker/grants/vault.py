@@ -42,6 +42,10 @@ REFUSALS, REFUSED_SECONDS = 5, 2 * 86400
 POLL_SECONDS = 0.1
 WRITE_TRIES, WRITE_SECONDS = 4, 3.0
 """A refreshed token that is not written is lost with the grant, so its write is repeated."""
+LATE_LOOKS = 6
+"""How often a table is looked into, over WRITE_SECONDS, for what an instance that lost its lease may still write."""
+REVOKE_TURNS = 3
+"""The most versions of a link that one request tells the provider of."""
 SHORTEST_CALL = 1.0
 
 sleep: Callable[[float], None] = time.sleep
@@ -390,28 +394,36 @@ def _after_failure(need: _Need, held: Fresh, lease_id: str, failure: UpstreamFai
     report(link.grant_id, link.provider, "refresh", failure)
     answer = answer_in_refresh(failure)
     if answer.grant_is_dead:
-        # A refresh that raced with this one may have used the token up: what is in the table decides.
-        current = need.runtime.grants.read_link(link.grant_id)
-        if current is not None and current.version != link.version:
-            return need.read(current)
-        raise LinkDead("refused")
+        return _last_word(need, held, lease_id, "refused")
     now = clock.now()
+    refusals, since = None, 0
+    if failure.kind is FailureKind.UNKNOWN_REFUSAL:
+        # Row 12: a refusal that nobody can explain may be the provider's bad day, but not for days on end.
+        refusals, since = link.refusals + 1, link.refused_since or now
+        if refusals >= REFUSALS and now - since >= REFUSED_SECONDS:
+            return _last_word(need, held, lease_id, "unknown_refusals")
     asked = answer.retry_after if failure.retry_after is not None else None
     retry_after = asked or back_off.retry_after(now - (link.failing_since or now), secrets.randbelow)
     cool_until = now + min(retry_after, COOL_DOWN)
-    if failure.kind is FailureKind.UNKNOWN_REFUSAL:
-        _count_refusal(need, link, lease_id, cool_until)
-    else:
-        _give_back(need, link, lease_id, cool_until)
+    _give_back(need, link, lease_id, cool_until, refusals=refusals, refused_since=since)
     return _held_or_unavailable(need, held, LinkUnavailable(retry_after, failure))
 
 
-def _count_refusal(need: _Need, link: Link, lease_id: str, cool_until: int) -> None:
-    """Row 12: a refusal that nobody can explain may be the provider's bad day, but not for days on end."""
-    count, since = link.refusals + 1, link.refused_since or clock.now()
-    if count >= REFUSALS and clock.now() - since >= REFUSED_SECONDS:
-        raise LinkDead("unknown_refusals")
-    _give_back(need, link, lease_id, cool_until, refusals=count, refused_since=since)
+def _last_word(need: _Need, held: Fresh, lease_id: str, reason: str) -> Fresh:
+    """The provider gives nothing for this version any more. That is the end of the login, unless it has given it to another
+    instance: who lost the lease waits for whoever has it now, and who took it over looks once more for what the one before him,
+    if he lives, writes or puts into the queue within WRITE_SECONDS of his answer. Errors: LinkDead.
+    """
+    link = held.link
+    for _ in range(LATE_LOOKS if _was_left_behind(link) else 1):
+        current = need.runtime.grants.read_link(link.grant_id)
+        if current is None or (current.version, current.lease_id) != (link.version, lease_id):
+            return _without_lease(need, held, current)
+        if _was_left_behind(link):
+            sleep(WRITE_SECONDS / LATE_LOOKS)
+    if _was_left_behind(link) and (recovered := _recovered(need, link, lease_id)) is not None:
+        return need.read(recovered)
+    raise LinkDead(reason)
 
 
 def _give_back(
