@@ -660,6 +660,52 @@ def test_a_revocation_that_was_cut_off_is_finished_by_its_repetition(base: str) 
     assert runtime().grants.read_link(held.handle.grant_id) is None
 
 
+@pytest.mark.parametrize("after_death", [False, True])
+def test_a_token_that_is_renewed_while_the_provider_is_told_is_revoked_too(
+    base: str, monkeypatch: pytest.MonkeyPatch, after_death: bool
+) -> None:
+    """A refresh was under way when the client signed out: what it writes after the link was read is not just deleted. The same
+    when the one who ended the login died, and a repetition tells the provider."""
+    held, told = logged_in(base), list[str]()
+    before, secret = held.link, held.handle.secret
+    tokens = vault.tokens_of(before, secret)
+    renewed = replace(tokens, refresh_token="the-renewed-one")
+    send = BoundedHttp.send
+
+    def sending(self: BoundedHttp, request: UpstreamRequest, deadline: Deadline) -> UpstreamResponse:
+        if not told:
+            runtime().grants.write_link(vault.with_tokens(replace(before, version=2), renewed, secret))
+        told.append(dict(parse_qsl((request.body or b"").decode()))["token"])
+        return send(self, request, deadline)
+
+    if after_death:
+        runtime().grants.end(before.grant_id, "revoked")
+        pass_time(AFTER_LEASE)
+    monkeypatch.setattr(BoundedHttp, "send", sending)
+    assert revoke(held.client, held.tokens["refresh_token"]).status_code == 200
+    assert told == [tokens.refresh_token, "the-renewed-one"]
+    assert runtime().grants.read_link(before.grant_id) is None
+
+
+def test_a_link_that_never_comes_to_rest_is_left_to_the_next_revocation(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = logged_in(base)
+    send = BoundedHttp.send
+
+    def sending(self: BoundedHttp, request: UpstreamRequest, deadline: Deadline) -> UpstreamResponse:
+        link, secret = held.link, held.handle.secret
+        tokens = vault.tokens_of(link, secret)
+        runtime().grants.write_link(vault.with_tokens(replace(link, version=link.version + 1), tokens, secret))
+        return send(self, request, deadline)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BoundedHttp, "send", sending)
+        assert revoke(held.client, held.tokens["refresh_token"]).status_code == 200
+    assert held.link.version == 1 + vault.REVOKE_TURNS
+    pass_time(AFTER_LEASE)
+    assert revoke(held.client, held.tokens["refresh_token"]).status_code == 200
+    assert runtime().grants.read_link(held.handle.grant_id) is None
+
+
 def test_a_token_that_was_renewed_while_its_login_ended_is_revoked(base: str) -> None:
     """The end could revoke only the tokens of before."""
     held = logged_in(base)

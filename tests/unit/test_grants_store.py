@@ -506,6 +506,19 @@ def test_dropped_tokens_are_gone_and_the_login_stays(grants: Grants) -> None:
     login = active(grants)
     grants.drop_link(login.grant_id)
     grants.drop_link(login.grant_id)
+    grants.drop_link(login.grant_id, 1)  # it is gone already
+    assert grants.read(login.grant_id) == (login, None)
+
+
+def test_tokens_are_dropped_as_they_were_read_or_not_at_all(grants: Grants) -> None:
+    login = active(grants)
+    newer = replace(link_of(grants, login), version=2, sealed=b"newer")
+    grants.write_link(newer)
+    with pytest.raises(LinkRefused) as refused:
+        grants.drop_link(login.grant_id, 1)
+    assert refused.value.link == newer
+    with answer_lost_once("DeleteItem"):
+        grants.drop_link(login.grant_id, 2)
     assert grants.read(login.grant_id) == (login, None)
 
 

@@ -189,12 +189,10 @@ def revoke_upstream(runtime: Runtime, grant_id: str, grant_secret: bytes) -> boo
         grant, link = runtime.grants.read(grant_id)
         if grant is None or link is None:
             return False
-        told = _tell_provider(runtime, link, tokens_of(link, grant_secret))
-        runtime.grants.drop_link(grant_id)
+        return _let_go(runtime, link, grant_secret)
     except (StoreUnavailable, sealing.SealBroken) as error:
         audit.event("upstream.failed", grant_id=grant_id, phase="revoke", kind=type(error).__name__)
         return False
-    return told
 
 
 def finish_revocation(runtime: Runtime, grant_id: str, grant_secret: bytes, client_id: str | None) -> None:
@@ -207,10 +205,28 @@ def finish_revocation(runtime: Runtime, grant_id: str, grant_secret: bytes, clie
         if grant is None or link is None or grant.stage != "ended" or client_id not in (None, grant.client_id):
             return
         if grant.ended_at + runtime.settings.lease < clock.now():  # before that, whoever ended it may be at it
-            _tell_provider(runtime, link, tokens_of(link, grant_secret))
-            runtime.grants.drop_link(grant_id)
+            _let_go(runtime, link, grant_secret)
     except (StoreUnavailable, sealing.SealBroken) as error:
         audit.event("upstream.failed", grant_id=grant_id, phase="revoke", kind=type(error).__name__)
+
+
+def _let_go(runtime: Runtime, link: Link, grant_secret: bytes) -> bool:
+    """Tell the provider of the tokens of an ended login, then delete what it was told of; whether it was told.
+
+    A refresh that was under way may write newer ones meanwhile: those are next. None is begun once the login has ended, so there
+    are few.
+    """
+    told = False
+    for _ in range(REVOKE_TURNS):
+        told = _tell_provider(runtime, link, tokens_of(link, grant_secret)) or told
+        try:
+            runtime.grants.drop_link(link.grant_id, link.version)
+            break
+        except LinkRefused as refused:
+            if refused.link is None:
+                break
+            link = refused.link
+    return told
 
 
 def _tell_provider(runtime: Runtime, link: Link, tokens: UpstreamTokens) -> bool:

@@ -695,9 +695,22 @@ class Grants:
         except LinkRefused:
             return
 
-    def drop_link(self, grant_id: str) -> None:
-        """Delete the upstream tokens of a login that has ended."""
-        call(self._dynamodb.delete_item, TableName=self._table, Key=_key(grant_id, "upstream"))
+    def drop_link(self, grant_id: str, version: int | None = None) -> None:
+        """Delete the upstream tokens of a login that has ended. `version`: only if they are still these.
+
+        Errors: LinkRefused with the newer ones.
+        """
+        only: dict[str, Any] = {}
+        if version is not None:
+            only = {
+                "ConditionExpression": "attribute_not_exists(pk) OR version = :version",
+                "ExpressionAttributeValues": item({":version": version}),
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            }
+        try:
+            call(self._dynamodb.delete_item, TableName=self._table, Key=_key(grant_id, "upstream"), **only)
+        except ConditionFailed as failed:
+            raise LinkRefused(_link(failed.item) if failed.item else None) from None
 
     # -- for the operator ------------------------------------------------------------------------------------------
 
