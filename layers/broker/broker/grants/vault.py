@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _PURPOSE = "token-broker upstream tokens"
 COOL_DOWN = 5
-"""Seconds without another try after a refresh failed, so that an outage is not made worse."""
+"""Seconds without another try after a refresh failed, so that an outage is not made worse; the provider may ask for others."""
 REFUSALS, REFUSED_SECONDS = 5, 2 * 86400
 """So many unknown refusals over so long are the provider's last word."""
 POLL_SECONDS = 0.1
@@ -419,10 +419,15 @@ def _after_failure(need: _Need, held: Fresh, lease_id: str, failure: UpstreamFai
         if refusals >= REFUSALS and now - since >= REFUSED_SECONDS:
             return _last_word(need, held, lease_id, "unknown_refusals")
     asked = answer.retry_after if failure.retry_after is not None else None
-    retry_after = asked or back_off.retry_after(now - (link.failing_since or now), secrets.randbelow)
-    cool_until = now + min(retry_after, COOL_DOWN)
-    _give_back(need, link, lease_id, cool_until, refusals=refusals, refused_since=since)
+    retry_after = asked or _back_off(link)
+    _give_back(need, link, lease_id, now + (asked or COOL_DOWN), refusals=refusals, refused_since=since)
     return _held_or_unavailable(need, held, LinkUnavailable(retry_after, failure))
+
+
+def _back_off(link: Link) -> int:
+    """Seconds that a client is asked to wait, whether it was he that failed or somebody just before him."""
+    now = clock.now()
+    return back_off.retry_after(now - (link.failing_since or now), secrets.randbelow)
 
 
 def _last_word(need: _Need, held: Fresh, lease_id: str, reason: str) -> Fresh:
@@ -462,7 +467,7 @@ def _without_lease(need: _Need, held: Fresh, current: Link | None) -> Fresh:
         if need.is_met_by(held):
             return held
         if current.cool_until > clock.now():
-            raise LinkUnavailable(max(1, current.cool_until - clock.now()))
+            raise LinkUnavailable(max(current.cool_until - clock.now(), _back_off(current)))
         if current.lease_until < clock.now_ms():
             return _fresh(need, current)
         if not need.patience.remaining() or invocation.seconds_left() < 1:
