@@ -104,12 +104,11 @@ class RefreshAnswer:
 
 @dataclass(frozen=True)
 class UserinfoAnswer:
-    """What the userinfo endpoint answers. refresh_and_repeat: first force one refresh and ask once more, if that can
-    be done.
+    """What the userinfo endpoint answers: the status says the error too. refresh_and_repeat: first force one refresh and ask
+    once more, if that can be done.
     """
 
     status: int
-    error: str | None
     retry_after: int | None
     refresh_and_repeat: bool
 
@@ -151,25 +150,25 @@ def answer_in_refresh(failure: UpstreamFailure) -> RefreshAnswer:
 
 
 def answer_in_userinfo(failure: UpstreamFailure) -> UserinfoAnswer:
-    """Refusals of the access token are the client's 401; the provider's own troubles are a gateway's 502 and 504."""
+    """Refusals of the access token are the client's 401 and 403. All else is between the broker and the provider, a 4xx too:
+    it refuses the broker's request, which the client has not made and cannot mend. That is a gateway's 502 (RFC 9110 section
+    15.6.3), or 504.
+    """
+    wait = RETRY_AFTER_DEFAULT if failure.retry_after is None else max(failure.retry_after, 1)
     match failure.kind:
         case FailureKind.TOKEN_REFUSED:
-            return UserinfoAnswer(401, "invalid_token", None, refresh_and_repeat=True)
+            return UserinfoAnswer(401, None, refresh_and_repeat=True)
         case FailureKind.GRANT_REFUSED:
-            return UserinfoAnswer(401, "invalid_token", None, refresh_and_repeat=False)
+            return UserinfoAnswer(401, None, refresh_and_repeat=False)
         case FailureKind.FORBIDDEN:
-            return UserinfoAnswer(403, "insufficient_scope", None, refresh_and_repeat=False)
+            return UserinfoAnswer(403, None, refresh_and_repeat=False)
         case FailureKind.BUSY:
-            return UserinfoAnswer(429, "temporarily_unavailable", failure.retry_after, refresh_and_repeat=False)
-        case FailureKind.POSTPONED:
-            return UserinfoAnswer(202, None, failure.retry_after, refresh_and_repeat=False)
+            return UserinfoAnswer(429, wait, refresh_and_repeat=False)
+        case FailureKind.POSTPONED:  # "repeat the same request later", which a userinfo client cannot read from a 2xx
+            return UserinfoAnswer(503, wait, refresh_and_repeat=False)
         case FailureKind.TIMEOUT:
-            return UserinfoAnswer(504, "temporarily_unavailable", None, refresh_and_repeat=False)
-        case FailureKind.UNREACHABLE | FailureKind.SERVER_ERROR:
-            return UserinfoAnswer(502, "temporarily_unavailable", failure.retry_after, refresh_and_repeat=False)
-        case FailureKind.UNKNOWN_REFUSAL | FailureKind.REQUEST_REFUSED if 400 <= (failure.status or 0) < 500:
-            return UserinfoAnswer(failure.status or 502, failure.error, None, refresh_and_repeat=False)
-    return UserinfoAnswer(502, "server_error", None, refresh_and_repeat=False)
+            return UserinfoAnswer(504, None, refresh_and_repeat=False)
+    return UserinfoAnswer(502, failure.retry_after, refresh_and_repeat=False)
 
 
 def from_transport(problem: TransportError) -> UpstreamFailure:
