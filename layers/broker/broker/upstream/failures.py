@@ -224,14 +224,14 @@ class Classifier:
     def _refusal(self, answer: Answer) -> UpstreamFailure:
         """4xx: by its code; without one by its status."""
         code = self._code(answer)
+        if answer.status == 401 and self.phase is not Phase.USERINFO and code in _CLIENT_REFUSED_BY_401:
+            return self._failure(FailureKind.CLIENT_REFUSED, 10, answer, code)
         if known := self._meaning(code):
             return self._failure(known[0], known[1], answer, code)
         if self.phase is Phase.USERINFO and answer.status == 401:
             return self._failure(FailureKind.TOKEN_REFUSED, 28, answer, code)
         if self.phase is Phase.USERINFO and answer.status == 403:
             return self._failure(FailureKind.FORBIDDEN, 29, answer, code)
-        if answer.status == 401 and answer.blank:  # RFC 6749 section 5.2: at a token endpoint 401 is about the client
-            return self._failure(FailureKind.CLIENT_REFUSED, 10, answer, code)
         return self._failure(FailureKind.UNKNOWN_REFUSAL, 12, answer, code)
 
     def _said_in_a_success(self, answer: Answer) -> UpstreamFailure | None:
@@ -303,6 +303,9 @@ _KIND_OF_CODE: dict[str, tuple[FailureKind, int]] = {
     "slow_down": (FailureKind.BUSY, 13),
     "temporarily_unavailable": (FailureKind.BUSY, 13),
 }
+# RFC 6749 section 5.2 has 401 for a client that failed to authenticate, and for nothing else. Some say it without a code, and
+# Keycloak says a wrong secret by unauthorized_client, which with a 400 is about what an authenticated client may do.
+_CLIENT_REFUSED_BY_401 = frozenset({None, "unauthorized_client"})
 _KIND_AT_USERINFO: dict[str, tuple[FailureKind, int]] = {
     "invalid_token": (FailureKind.TOKEN_REFUSED, 28),
     "insufficient_scope": (FailureKind.FORBIDDEN, 29),
