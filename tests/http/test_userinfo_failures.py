@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from broker.runtime import Runtime, runtime
+from broker.runtime import Runtime
 from broker.upstream.dialect import fetch_profile
 from broker.upstream.http import BoundedHttp, Deadline, TransportError, UpstreamRequest, UpstreamResponse
 from broker_testing.journey import Login, register, userinfo
@@ -55,7 +55,7 @@ def failing(access_token: str, row: Row, monkeypatch: pytest.MonkeyPatch) -> Fai
     script = Failing(row.outcome)
     monkeypatch.setattr(Runtime, "provider", lambda _runtime, _name: provider)
     monkeypatch.setattr(BoundedHttp, "send", lambda _http, request, deadline: script.send(request, deadline))
-    monkeypatch.setitem(fetch_profile.__kwdefaults__, "sleep", lambda _seconds: None)
+    monkeypatch.setitem(fetch_profile.__kwdefaults__ or {}, "sleep", lambda _seconds: None)
     return script
 
 

@@ -504,7 +504,9 @@ class Beside:
         return self.answer
 
 
-def test_who_lost_the_lease_takes_what_its_new_holder_gets(two_refreshers: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_lost_the_lease_takes_what_its_new_holder_gets(
+    two_refreshers: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first one's request reaches the provider after the second one's, and is refused; the second one has not written yet."""
     held, beside, sent = two_refreshers, Beside(two_refreshers), list[str]()
     send = BoundedHttp.send
@@ -719,7 +721,9 @@ def test_a_token_that_is_renewed_while_the_provider_is_told_is_revoked_too(
     assert runtime().grants.read_link(before.grant_id) is None
 
 
-def test_a_link_that_never_comes_to_rest_is_left_to_the_next_revocation(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_link_that_never_comes_to_rest_is_left_to_the_next_revocation(
+    base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held = logged_in(base)
     send = BoundedHttp.send
 

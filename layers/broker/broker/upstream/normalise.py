@@ -135,9 +135,7 @@ def _scope(value: object, separator: str) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(scope for scope in scopes if _SCOPE_TOKEN.fullmatch(scope))) or None
 
 
-def _kept(
-    provider: Provider, paths: Sequence[str], document: Mapping[str, object], known: Received
-) -> dict[str, str]:
+def _kept(provider: Provider, paths: Sequence[str], document: Mapping[str, object], known: Received) -> dict[str, str]:
     """What is to be kept for later calls. In a refresh, a value that the file does not allow leaves the one before in place:
     the answer has the only tokens that the provider still takes, and is not thrown away for it.
     """
