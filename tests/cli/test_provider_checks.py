@@ -20,7 +20,7 @@ from broker_cli.connection import Connection
 from broker_local.seed import TRY_REDIRECT_URI
 from broker_local.server import SANDBOX_CLIENT_SECRET, LocalBroker
 from broker_testing.browser import Browser, forms
-from broker_testing.sandbox import order_fault, register_key
+from broker_testing.sandbox import order_fault, register_key, wrong_secret_said_as
 
 from .conftest import Operator, Outcome
 
@@ -120,6 +120,19 @@ def test_a_wrong_secret(running: Operator) -> None:
     assert "refuses the client id, the secret or key" in told_of(outcome, "token")
     assert "set-secret wrong-secret" in told_of(outcome, "token")
     assert "not-the-secret" not in running.seen.replace("not-the-secret\n", "")
+
+
+def test_a_wrong_secret_as_keycloak_says_it(running: Operator) -> None:
+    """By 401 unauthorized_client; so it is about the secret, and not about what the client may do."""
+    name = copied(running, "keycloak", "redbooth", secret="not-the-secret")
+    said = b'{"error":"unauthorized_client","error_description":"Invalid client or Invalid client credentials"}'
+    with wrong_secret_said_as(said):
+        outcome = running("provider", "test", name, "--json")
+        right = running("provider", "test", "redbooth")
+    assert (outcome.status, verdicts(outcome)["token"]) == (1, "wrong")
+    assert "refuses the client id, the secret or key" in told_of(outcome, "token")
+    assert "set-secret keycloak" in told_of(outcome, "token")
+    assert "The client id and the secret or key are right" in right.out
 
 
 def test_the_next_secret_is_tried_too(running: Operator) -> None:

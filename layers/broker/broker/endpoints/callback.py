@@ -257,7 +257,7 @@ def _provider_error(answer: CallbackAnswer | None, problem: str | None) -> OAuth
     """The provider's error in our words; what it wrote itself goes to the log alone."""
     if answer is None or answer.error is None:
         return OAuthError(SERVER_ERROR, "the provider's answer could not be understood", detail=problem or "")
-    kind = _KINDS.get(answer.error, SERVER_ERROR)
+    kind = _kind(answer.error)  # one that a client may be told: all others are server_error already
     descriptions = {ACCESS_DENIED: "the person or the provider denied the access"}
     return OAuthError(
         kind, descriptions.get(kind, "the provider reported an error"), detail=f"provider error {answer.error}"

@@ -257,17 +257,39 @@ class Grants:
         """
 
         def write_tokens() -> None:
-            call(
-                self._dynamodb.put_item,
-                TableName=self._table,
-                Item=_link_item(link, after.absolute_expires_at + KEEP_AFTER_END),
-            )
+            self._put_first(link, after.absolute_expires_at + KEEP_AFTER_END)
 
         if after.stage == "device_ready":
             write_tokens()
             self._finish(after)
         else:
             invocation.at_once(write_tokens, lambda: self._finish(after))
+
+    def _put_first(self, link: Link, delete_at: int) -> None:
+        """Put the first tokens of a login, over nothing but those of an exchange before that was not finished.
+
+        Such a one is there when a device's person tries again. It is replaced as it was seen and not by its version: an attempt
+        that the AWS client has given up may still arrive, and must not take a lease, newer tokens, or a later exchange's away.
+        Errors: Refused.
+        """
+        seen = b"-"  # no seal is that
+        for _ in range(2):
+            try:
+                call(
+                    self._dynamodb.put_item,
+                    TableName=self._table,
+                    Item=_link_item(link, delete_at),
+                    ConditionExpression="attribute_not_exists(pk) OR sealed = :seen",
+                    ExpressionAttributeValues=item({":seen": seen}),
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except ConditionFailed as failed:
+                # No two seals are the same: a write that was repeated because its first answer was lost finds its own work.
+                seen = _link(failed.item).sealed if failed.item else seen
+                if seen != link.sealed:
+                    continue
+            return
+        raise Refused(None)
 
     def _finish(self, after: Grant) -> None:
         values: dict[str, object] = {
@@ -695,9 +717,22 @@ class Grants:
         except LinkRefused:
             return
 
-    def drop_link(self, grant_id: str) -> None:
-        """Delete the upstream tokens of a login that has ended."""
-        call(self._dynamodb.delete_item, TableName=self._table, Key=_key(grant_id, "upstream"))
+    def drop_link(self, grant_id: str, version: int | None = None) -> None:
+        """Delete the upstream tokens of a login that has ended. `version`: only if they are still these.
+
+        Errors: LinkRefused with the newer ones.
+        """
+        only: dict[str, Any] = {}
+        if version is not None:
+            only = {
+                "ConditionExpression": "attribute_not_exists(pk) OR version = :version",
+                "ExpressionAttributeValues": item({":version": version}),
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            }
+        try:
+            call(self._dynamodb.delete_item, TableName=self._table, Key=_key(grant_id, "upstream"), **only)
+        except ConditionFailed as failed:
+            raise LinkRefused(_link(failed.item) if failed.item else None) from None
 
     # -- for the operator ------------------------------------------------------------------------------------------
 
