@@ -156,14 +156,21 @@ def test_a_fresh_sign_in_is_asked_for_and_checked(client: TestClient) -> None:
     assert_nothing_issued(again := Login(client), again.callback_url(max_age="60"))
 
 
+@pytest.mark.spec("CB-54", "OpenID Core 3.1.2.1")
+@pytest.mark.parametrize("prompt", ["login", "select_account", "login select_account", "select_account consent"])
+def test_what_the_client_wants_the_person_asked_goes_on(client: TestClient, prompt: str) -> None:
+    asked = query_of(Login(client).start(prompt=prompt).headers["location"])
+    assert asked["prompt"] == prompt.removesuffix(" consent"), "consent is the broker's own page"
+
+
 @pytest.mark.spec("CB-54", "RFC 9126 4")
 def test_a_pushed_request_asks_for_a_fresh_sign_in_too(client: TestClient) -> None:
     login = Login(client)
-    form = login.parameters | {"max_age": "60", "prompt": "login"}
+    form = login.parameters | {"max_age": "60", "prompt": "select_account login"}
     pushed = post_form(f"{client.base}/par", form).json()["request_uri"]
     query = urlencode({"client_id": client.client_id, "request_uri": pushed})
     asked = query_of(login.browser.get(f"{client.base}/authorize?{query}").headers["location"])
-    assert (asked["max_age"], asked["prompt"]) == ("60", "login")
+    assert (asked["max_age"], asked["prompt"]) == ("60", "login select_account")
 
 
 @pytest.mark.spec("CB-54", "OpenID Core 2")

@@ -70,6 +70,17 @@ def test_google_once_its_urls_are_known() -> None:
     )
 
 
+def test_a_prompt_of_the_file_stays_beside_the_clients() -> None:
+    provider = plain(authorize__params={"prompt": "consent login"}, authorize__prompts={"login": "login"})
+    assert query_of(url_of(provider))["prompt"] == "consent login"
+    for prompts, wanted in ((("login",), "login consent"), (("select_account",), "consent login")):
+        url = authorization_url(
+            provider, CREDENTIALS, redirect_uri="https://b.example", state=None, scope=(), code_challenge=None, nonce=None,
+            prompts=prompts,
+        )  # fmt: skip
+        assert query_of(url)["prompt"] == wanted
+
+
 def test_what_the_dialect_has_no_place_for_is_not_sent() -> None:
     assert set(query_of(url_of(from_catalogue("phpapi"), nonce="n"))) == {"client_id", "redirect_uri", "response_type"}
     assert "scope" not in query_of(url_of(plain()))

@@ -49,6 +49,8 @@ Body = Literal["form", "json", "query"]
 Using = Literal["refresh_token", "access_token"]
 
 MAX_TITLE = 60
+PROMPTS = ("login", "select_account")
+"""What of a client's prompt is for the provider. `consent` is the broker's own page, `none` is answered by the broker."""
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -93,6 +95,8 @@ class TokenPlacement:
 
 @dataclass(frozen=True)
 class AuthorizeDialect:
+    """prompts: what a client may want the person to be asked, to the provider's word for it in its parameter `prompt`."""
+
     url: str
     params: Mapping[str, str]
     rename: Mapping[str, str]
@@ -101,6 +105,7 @@ class AuthorizeDialect:
     scope_param: str
     pkce: Pkce
     state: State
+    prompts: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -354,7 +359,7 @@ def parse_provider(
         name=name,
         issuer=_issuer(top, declared, local=local),
         variables=declared,
-        authorize=_authorize(top.table("authorize"), required=not top.has("issuer")),
+        authorize=_authorize(top.table("authorize"), required=not top.has("issuer"), openid=discovered is not None),
         callback=_callback(top.table("callback")),
         token=token,
         refresh=_refresh(top.table("refresh"), token),
@@ -440,7 +445,7 @@ def _url(table: Table, *, required: bool) -> str:
     return url or ""
 
 
-def _authorize(table: Table, *, required: bool) -> AuthorizeDialect:
+def _authorize(table: Table, *, required: bool, openid: bool) -> AuthorizeDialect:
     params = {"response_type": "code", **table.strings_by_name("params")}
     for name in _OWNED_BY_AUTHORIZE:
         if name in params:
@@ -457,9 +462,22 @@ def _authorize(table: Table, *, required: bool) -> AuthorizeDialect:
         scope_param=table.text("scope_param") or "scope",
         pkce=table.choice("pkce", ("S256", "off"), "S256"),
         state=table.choice("state", ("echo", "redirect_query", "cookie"), "echo"),
+        prompts=_prompts(table, openid=openid),
     )
     table.done()
     return dialect
+
+
+def _prompts(table: Table, *, openid: bool) -> Mapping[str, str]:
+    """An OpenID provider knows the words of OpenID Connect Core section 3.1.2.1, unless the file says otherwise."""
+    own = table.strings_by_name("prompts")
+    for name, word in own.items():
+        if name not in PROMPTS:
+            raise table.error(f"prompts.{name}", f"is none of what a client may ask for: {', '.join(PROMPTS)}")
+        if word.split() not in ([], [word]):
+            raise table.error(f"prompts.{name}", "must be one word")
+    known = {**({name: name for name in PROMPTS} if openid else {}), **own}
+    return MappingProxyType({name: word for name, word in known.items() if word})
 
 
 def _callback(table: Table) -> CallbackDialect:
