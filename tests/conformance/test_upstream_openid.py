@@ -12,6 +12,7 @@ import pytest
 
 from broker import clock
 from broker.runtime import runtime
+from broker.upstream.client_keys import OF_PROVIDERS
 from broker_testing.conformance import Clients
 from broker_testing.journey import Login, TestClient, post_form, register, userinfo
 from broker_testing.sandbox import counted, forget_faults, order_fault, start_counting
@@ -230,7 +231,16 @@ def test_discovery_that_fails_at_the_callback_uses_nothing_up(client: TestClient
 
 
 @pytest.mark.spec("CB-54", "OpenID Core 10.1")
-def test_keys_that_cannot_be_had(client: TestClient) -> None:
-    order_fault(client.base, PROVIDER, "jwks", "status", 503)
+@pytest.mark.parametrize(("kind", "value"), [("status", 503), ("status", 404), ("html", None), ("set", {"keys": []})])
+def test_keys_that_cannot_be_had(client: TestClient, kind: str, value: object) -> None:
+    order_fault(client.base, PROVIDER, "jwks", kind, value)
     login = Login(client)
     assert_nothing_issued(login, login.callback_url(), "temporarily_unavailable")
+
+
+@pytest.mark.spec("CB-54", "OpenID Core 10.1")
+def test_keys_that_are_known_outlive_what_is_no_key_set(client: TestClient) -> None:
+    Login(client).tokens()
+    pass_time(OF_PROVIDERS.cache_seconds)
+    order_fault(client.base, PROVIDER, "jwks", "status", 404)
+    assert "id_token" in Login(client).tokens()

@@ -36,7 +36,7 @@ from broker.upstream.authorization import (
     callback_redirect_uri,
     read_callback,
 )
-from broker.upstream.client_keys import ClientKeys
+from broker.upstream.client_keys import OF_PROVIDERS, ClientKeys
 from broker.upstream.dialect import exchange_code, fetch_profile, refresh_tokens, revoke_tokens
 from broker.upstream.discovery import PATH, Discovery
 from broker.upstream.failures import UpstreamFailure
@@ -278,7 +278,7 @@ def test_an_id_token(shape: Shape, token: Mapping[str, Any]) -> None:
     http = http_of(answer(200, {"keys": [jwk]}))
     tokens = UpstreamTokens("the-access-token", id_token=text)
     expected = Expected(shape.credentials.client_id, "the-nonce", None, NOW)
-    identity = check(shape.provider, tokens, ClientKeys(http, lambda: NOW), expected, deadline())
+    identity = check(shape.provider, tokens, ClientKeys(http, lambda: NOW, OF_PROVIDERS), expected, deadline())
     assert http.only.url == token["jwks_uri"]
     assert {"subject": identity.subject, "claims": dict(identity.claims)} == token["then"]
 

@@ -30,7 +30,7 @@ from broker.upstream.authorization import (
     callback_redirect_uri,
     read_callback,
 )
-from broker.upstream.client_keys import ClientKeys
+from broker.upstream.client_keys import OF_PROVIDERS, ClientKeys
 from broker.upstream.dialect import exchange_code, fetch_profile, refresh_tokens, revoke_tokens
 from broker.upstream.discovery import DiscoveryFailed
 from broker.upstream.failures import UpstreamFailure
@@ -351,7 +351,7 @@ def _tell_tokens(login: _Login, tokens: UpstreamTokens, told: Told) -> None:
 def _tell_person(login: _Login, tokens: UpstreamTokens, told: Told) -> None:
     dialect, subject = login.dialect, None
     if id_token.is_expected(dialect, login.scope):
-        keys = ClientKeys(login.http.inner, clock.now)
+        keys = ClientKeys(login.http.inner, clock.now, OF_PROVIDERS)
         expected = id_token.Expected(login.credentials.client_id, login.nonce, None, clock.now())
         try:
             identity = id_token.check(dialect, tokens, keys, expected, Deadline.after(CALL_SECONDS))
