@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -162,6 +163,22 @@ def test_a_fresh_sign_in_is_asked_for_and_checked(client: TestClient) -> None:
 def test_what_the_client_wants_the_person_asked_goes_on(client: TestClient, prompt: str) -> None:
     asked = query_of(Login(client).start(prompt=prompt).headers["location"])
     assert asked["prompt"] == prompt.removesuffix(" consent"), "consent is the broker's own page"
+
+
+@pytest.mark.spec("CB-54", "OpenID Core 3.1.3.7")
+def test_who_is_none_of_those_that_the_operator_lets_in(client: TestClient) -> None:
+    registry = runtime().registry
+    entry = registry.provider(PROVIDER)
+    assert entry is not None
+    registry.update_provider(replace(entry, overrides={**entry.overrides, "id_token.require": {"hd": "acme.example"}}))
+    try:
+        login = Login(client)
+        answer = assert_nothing_issued(login, login.callback_url(), "access_denied")
+        assert answer["error_description"] == "this account may not sign in here"
+        order_fault(client.base, PROVIDER, "token", "id_token", {"set": {"hd": "acme.example"}})
+        assert "id_token" in Login(client).tokens()
+    finally:
+        registry.update_provider(entry)
 
 
 @pytest.mark.spec("CB-54", "RFC 9126 4")

@@ -142,8 +142,9 @@ def jwks_of(algorithm: str, kid: str = "one") -> str:
     return json.dumps({"keys": [{**_MAKERS[algorithm].to_jwk(KEYS[algorithm].public_key(), as_dict=True), "kid": kid}]})
 
 
-def provider_of(*algorithms: str) -> Provider:
-    document = {"issuer": ISSUER, "authorize": {"url": f"{ISSUER}/a"}, "token": {"url": f"{ISSUER}/t"}}
+def provider_of(*algorithms: str, **more: object) -> Provider:
+    authorize = {"url": f"{ISSUER}/a", "scope": ["openid"]} if more else {"url": f"{ISSUER}/a"}
+    document = {"issuer": ISSUER, "authorize": authorize, "token": {"url": f"{ISSUER}/t"}, **more}
     return parse_provider("x", document, source="x", discovered=Discovered(JWKS_URI, algorithms, names_issuer=False))
 
 
@@ -349,6 +350,28 @@ def test_the_kept_id_token_answers_for_a_provider_without_userinfo() -> None:
     assert (profile.subject, dict(profile.claims)) == ("me", {"sub": "me", "email": "me@x.example"})
     assert kept_profile(provider, (), UpstreamTokens("a")) is None
     assert kept_profile(provider_of("ES256"), (), tokens_with("ES256")) is None, "no login has checked that one"
+
+
+def test_an_issuer_that_has_another_name_too() -> None:
+    provider = provider_of("ES256", id_token={"issuers": "id.example"})
+    keys = keys_from(http_of(answer(200, jwks_of("ES256"))))
+    for iss in (ISSUER, "id.example"):
+        assert check(provider, tokens_with("ES256", iss=iss), keys, expected(), deadline()).subject == "me"
+    for iss in ("http://id.example", "ID.example", ""):
+        with pytest.raises(UpstreamFailure, match="iss is another issuer's"):
+            check(provider, tokens_with("ES256", iss=iss), keys, expected(), deadline())
+
+
+def test_a_claim_that_the_operator_requires() -> None:
+    provider = provider_of("ES256", id_token={"require": {"hd": "acme.example", "gone": ""}})
+    keys = keys_from(http_of(answer(200, jwks_of("ES256"))))
+    assert check(provider, tokens_with("ES256", hd="acme.example"), keys, expected(), deadline()).subject == "me"
+    for claims in ({}, {"hd": "ACME.example"}, {"hd": ["acme.example"]}, {"hd": "acme.example."}, {"hd": None}):
+        with pytest.raises(UpstreamFailure, match="the claim hd is not what the file requires") as failure:
+            check(provider, tokens_with("ES256", **claims), keys, expected(), deadline())
+        assert answer_in_callback(failure.value) == "access_denied"
+    with pytest.raises(UpstreamFailure, match="nonce"):
+        check(provider, tokens_with("ES256", nonce="another"), keys, expected(), deadline())
 
 
 def test_max_age_wants_an_auth_time_that_fits() -> None:

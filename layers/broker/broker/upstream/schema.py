@@ -26,6 +26,7 @@ __all__ = [
     "CallbackDialect",
     "Discovered",
     "ErrorDialect",
+    "IdTokenDialect",
     "OkTest",
     "Provider",
     "ProviderFileError",
@@ -163,6 +164,14 @@ class RefreshDialect(TokenDialect):
 
 
 @dataclass(frozen=True)
+class IdTokenDialect:
+    """issuers: what the provider writes for its issuer besides that itself. require: claims that whoever logs in must have."""
+
+    issuers: tuple[str, ...]
+    require: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class UserinfoDialect:
     url: str
     method: Method
@@ -234,6 +243,7 @@ class Provider:
     callback: CallbackDialect
     token: TokenDialect
     refresh: RefreshDialect
+    id_token: IdTokenDialect
     userinfo: UserinfoDialect | None
     errors: ErrorDialect
     revoke: RevokeDialect | None
@@ -257,8 +267,12 @@ class Provider:
     def needs_discovery(self) -> bool:
         """Whether the issuer is asked for addresses or for the keys of ID tokens. An OAuth server that has an issuer for its
         redirects alone (RFC 9207) need not speak OpenID."""
-        is_openid = "openid" in self.authorize.scope
-        return self.issuer is not None and (is_openid or not self.authorize.url or not self.token.url)
+        return self.has_id_token or (self.issuer is not None and (not self.authorize.url or not self.token.url))
+
+    @property
+    def has_id_token(self) -> bool:
+        """Whether every login brings an ID token."""
+        return self.issuer is not None and "openid" in self.authorize.scope
 
     @property
     def uses_pkce(self) -> bool:
@@ -363,6 +377,7 @@ def parse_provider(
         callback=_callback(top.table("callback")),
         token=token,
         refresh=_refresh(top.table("refresh"), token),
+        id_token=_id_token(top.table("id_token")),
         userinfo=_userinfo(userinfo, api, claims),
         errors=_errors(top.table("errors")),
         revoke=_revoke(top.table("revoke"), token),
@@ -376,6 +391,9 @@ def parse_provider(
     top.done()
     _Placeholders(provider, source).check()
     _check_hook(provider, top)
+    if provider.id_token.require and not provider.has_id_token:
+        # Or nobody would look at the claims, and everybody could log in.
+        raise ProviderFileError(source, "id_token.require", "needs an issuer, and openid in authorize.scope")
     if provider.token.assertion_audience == "issuer" and provider.issuer is None:
         raise ProviderFileError(source, "token.assertion_audience", "needs an issuer, which the file does not name")
     return provider
@@ -663,6 +681,13 @@ def _userinfo(table: Table, api: ApiDialect, claims: Mapping[str, tuple[str, ...
     )
     table.done()
     return dialect if url else None
+
+
+def _id_token(table: Table) -> IdTokenDialect:
+    required = {name: value for name, value in table.strings_by_name("require").items() if value}
+    dialect = IdTokenDialect(issuers=table.strings("issuers", ()), require=MappingProxyType(required))
+    table.done()
+    return dialect
 
 
 def _claims(table: Table) -> Mapping[str, tuple[str, ...]]:
