@@ -260,16 +260,11 @@ def test_row_7_what_is_no_document(body: bytes) -> None:
 
 
 def test_the_first_root_with_an_access_token_counts_for_everything() -> None:
-    slack = from_catalogue("slack")
-    user = {
-        "ok": True,
-        "authed_user": {"access_token": "u", "refresh_token": "ur"},
-        "team": {"id": "T1"},
-        "refresh_token": "br",
-    }
-    tokens = normalised(user, slack)
+    provider = plain(token__response={"root": ["", "inner"], "keep": ["team.id"]})
+    user = {"inner": {"access_token": "u", "refresh_token": "ur"}, "team": {"id": "T1"}, "refresh_token": "br"}
+    tokens = normalised(user, provider)
     assert (tokens.access_token, tokens.refresh_token, tokens.kept) == ("u", "ur", {"team.id": "T1"})
-    both = normalised({**user, "access_token": "b"}, slack)
+    both = normalised({**user, "access_token": "b"}, provider)
     assert (both.access_token, both.refresh_token) == ("b", "br")
 
 

@@ -292,7 +292,11 @@ def _exchange(claimed: _Claimed, answer: CallbackAnswer, code: str) -> tuple[Ups
         return tokens, replace(person, claims={**answer.claims, **person.claims})
     except UpstreamFailure as failure:
         report(login.grant_id, provider.name, "callback", failure)
-        raise OAuthError(_kind(answer_in_callback(failure)), "the provider could not complete the sign-in") from None
+        kind = _kind(answer_in_callback(failure))
+        denied = "this account may not sign in here"
+        raise OAuthError(
+            kind, denied if kind is ACCESS_DENIED else "the provider could not complete the sign-in"
+        ) from None
 
 
 def _person(

@@ -38,7 +38,7 @@ class Grant:
         code_sealed: grant secret and claims, sealed under the code's secret (while consent is asked: under the browser's);
             gone once the code is redeemed.
         ask_consent: the request wants the person to be asked even if he need not be.
-        ask_login: it wants him to sign in at the provider even if he has.
+        ask_login: it wants him to sign in at the provider even if he has; ask_account: to choose an account there.
         dialect: name of the dialect that the authorization request was in, "" for standard OAuth.
         generation: number of the refresh token that counts; rotated_at: when it came to be.
         rotated_scope: the scope asked for in the request that made this generation, as one string ("" = none).
@@ -76,6 +76,7 @@ class Grant:
     response_mode: str = ""
     ask_consent: bool = False
     ask_login: bool = False
+    ask_account: bool = False
     dialect: str = ""
     browser_hash: bytes = field(default=b"", repr=False)
     subject: str = ""
@@ -105,6 +106,12 @@ class Grant:
     def effective(self, scope: tuple[str, ...]) -> tuple[str, ...]:
         """Of `scope`, what tokens of this login may say: without what the provider did not grant (RFC 6749 section 5.1)."""
         return tuple(one for one in scope if one not in self.missing_scope)
+
+    @property
+    def provider_prompts(self) -> tuple[str, ...]:
+        """What of the request's prompt is for the provider's pages (OpenID Connect Core section 3.1.2.1)."""
+        wanted = {"login": self.ask_login, "select_account": self.ask_account}
+        return tuple(name for name, is_wanted in wanted.items() if is_wanted)
 
     @property
     def granted_scope(self) -> tuple[str, ...]:
@@ -315,7 +322,9 @@ class Grants:
             values[":missing"] = after.missing_scope
         names: dict[str, str] = {}
         if after.stage == "code":
-            update += ", code_hash = :code_hash REMOVE #state, response_mode, ask_consent, ask_login, dialect"
+            update += (
+                ", code_hash = :code_hash REMOVE #state, response_mode, ask_consent, ask_login, ask_account, dialect"
+            )
             values[":code_hash"] = after.code_hash
             names = {"#state": "state"}
         elif after.stage == "consent":
@@ -345,7 +354,7 @@ class Grants:
             "Key": _key(code.grant_id),
             "ConditionExpression": "stage = :consent AND browser_hash = :browser AND expires_at > :now",
             "UpdateExpression": "SET write_id = :write_id, stage = :code, code_hash = :code_hash, code_sealed = :code_sealed,"
-            " expires_at = :expires REMOVE #state, browser_hash, response_mode, ask_consent, ask_login, dialect",
+            " expires_at = :expires REMOVE #state, browser_hash, response_mode, ask_consent, ask_login, ask_account, dialect",
             "ExpressionAttributeNames": {"#state": "state"},
             "ExpressionAttributeValues": item(values),
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
