@@ -19,7 +19,7 @@ from broker.runtime import runtime
 from broker.store.aws import client
 from broker.store.counters import Counters
 from broker_local.server import LocalBroker
-from broker_testing.journey import Login, TestClient, refresh, register
+from broker_testing.journey import Login, TestClient, post_form, refresh, register
 from broker_testing.parallel import at_once
 from broker_testing.proxy import ALLOWED, EXCHANGING, PROVIDER, REACHING, call, exchange, provider_with
 from broker_testing.sandbox import counted, end_at_provider, order_fault, start_counting
@@ -161,6 +161,27 @@ def test_a_disabled_clients_token_is_no_good_to_its_backend(base: str) -> None:
     assert exchange(back, token).status_code == 200
     runtime().registry.remove_client(front.client_id)
     assert exchange(back, token).json()["error"] == "invalid_request"
+
+
+def test_a_backend_that_serves_the_issuer_gets_no_token_of_another_clients_login(base: str) -> None:
+    """It may introspect tokens that name no resource, which is all of most clients' tokens: none of them is meant for it."""
+    front = register(base, resources=("https://backend.example/",), providers=(PROVIDER,))
+    backend: dict[str, Any] = {
+        "secret": True,
+        "redirect_uris": (),
+        "grant_types": (GRANT_TYPE,),
+        "token_exchange": (PROVIDER,),
+    }
+    back = register(base, served_resources=(base,), **backend)
+    token = token_of(front)
+    assert exchange(back, token).json()["error"] == "invalid_request"
+    told = post_form(f"{base}/introspect", {"token": token} | back.credentials())
+    assert told.json()["active"] is True, "what it serves the issuer for"
+    both = register(base, served_resources=(base, "https://backend.example/"), **backend)
+    assert exchange(both, token).json()["error"] == "invalid_request"
+    login = Login(front)
+    login.parameters["resource"] = "https://backend.example/"
+    assert exchange(both, login.tokens()["access_token"]).status_code == 200
 
 
 # -- providers whose tokens cannot be renewed ----------------------------------------------------------------------
