@@ -281,6 +281,27 @@ def test_a_link_that_works_is_not_touched_by_a_reconnect(base: str, bus: Subscri
     assert bus.received() == []
 
 
+def test_a_link_that_works_is_not_touched_by_a_no_to_the_client(base: str) -> None:
+    """The person reconnects to grant more, and thinks better of it: he has said no to that alone."""
+    client = register(base, providers=("openid",), scope=WITH_CALENDAR, first_party=False)
+
+    def asked(**parameters: str) -> tuple[Login, requests.Response]:
+        login = Login(client)
+        back = login.browser.get(login.callback_url(scope="openid calendar", **parameters))
+        return login, login.browser.follow(back, stop=(client.redirect_uri,))
+
+    login, page = asked()
+    login.read_answer(login.browser.submit(page, {"decision": "allow"}))
+    held = Held(login, login.tokens())
+    order_fault(base, "openid", "token", "set", {"scope": "openid profile email calendar"})
+    again, page = asked(**dict(parse_qsl(urlsplit(held.tokens["reconnect_url"]).query)))
+    start_counting(base, "openid")
+    assert again.read_answer(again.browser.submit(page, {"decision": "deny"}))["error"] == "access_denied"
+    assert counted(base, "openid") == {}
+    pass_time(LIFETIME + 1)
+    assert held.refresh().status_code == 200
+
+
 def test_a_pushed_request_reconnects(base: str) -> None:
     """RFC 9126: the reference is enough afterwards; the push already names the provider."""
     client = register(base, providers=("openid", "infolobby"), secret=True)
