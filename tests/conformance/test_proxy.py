@@ -261,6 +261,9 @@ def test_headers_that_go_on_and_headers_that_stay(clients: Clients) -> None:
     sent = {
         "accept": "application/json",
         "content-type": "text/x-sandbox",
+        "content-range": "bytes 0-0/100",
+        "content-disposition": 'attachment; filename="a.txt"',
+        "content-location": "/echo/1",
         "if-match": '"1"',
         "prefer": "return=minimal",
         "x-redbooth-version": "3",
@@ -523,7 +526,7 @@ def test_a_page_of_the_client_may_ask(clients: Clients) -> None:
     headers = {
         "origin": ORIGIN,
         "access-control-request-method": "DELETE",
-        "access-control-request-headers": "authorization,if-match,x-redbooth-version",
+        "access-control-request-headers": "authorization,content-range,if-match,x-redbooth-version",
     }
     response = call(clients.calling, None, "tasks/2", "OPTIONS", headers=headers)
     assert (response.status_code, response.content) == (204, b"")
@@ -531,7 +534,7 @@ def test_a_page_of_the_client_may_ask(clients: Clients) -> None:
     methods = response.headers["access-control-allow-methods"].split(", ")
     assert set(methods) == {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
     names = {name.lower() for name in response.headers["access-control-allow-headers"].split(", ")}
-    assert {"authorization", "dpop", "content-type", "if-match", "x-redbooth-version"} <= names
+    assert {"authorization", "dpop", "content-type", "content-range", "if-match", "x-redbooth-version"} <= names
     assert not {"cookie", "x-http-method-override", "forwarded"} & names
     stranger = call(clients.calling, None, "tasks/2", "OPTIONS", headers=headers | {"origin": "https://evil.example"})
     assert "access-control-allow-origin" not in stranger.headers

@@ -33,6 +33,8 @@ VIA = "1.1 token-broker"
 FORWARDED = frozenset(
     {
         *("accept", "accept-language", "content-type", "content-language", "content-encoding", "content-digest"),
+        # Without its Content-Range a part would be taken for the whole (RFC 9110 section 14.5).
+        *("content-range", "content-disposition", "content-location"),
         *("content-md5", "digest", "range", "if-range", "if-match", "if-none-match", "if-modified-since"),
         *("if-unmodified-since", "prefer", "idempotency-key", "slug", "traceparent"),
     }
