@@ -5,24 +5,29 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 import requests
 
-from broker import clock
+from broker import clock, invocation
+from broker.endpoints import proxy
+from broker.grants import vault
 from broker.limiter import Limiter
 from broker.protocol.limits import Limit
 from broker.protocol.token_exchange import GRANT_TYPE
 from broker.runtime import runtime
 from broker.store.aws import client
 from broker.store.counters import Counters
+from broker.upstream.api import ApiAnswer, call_api
+from broker.upstream.transport import Deadline
 from broker_local.server import LocalBroker
 from broker_testing.journey import Login, TestClient, post_form, refresh, register
 from broker_testing.parallel import at_once
 from broker_testing.proxy import ALLOWED, EXCHANGING, PROVIDER, REACHING, call, exchange, provider_with
-from broker_testing.sandbox import counted, end_at_provider, order_fault, start_counting
+from broker_testing.sandbox import counted, end_at_provider, forget_faults, order_fault, start_counting
 from broker_testing.trouble import pass_time
 from broker_testing.wire import disguises, tapped
 
@@ -213,6 +218,42 @@ def test_one_refused_call_alone_does_not_end_it(without_refresh: str) -> None:
     assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
     assert "reconnect_url" in answer.json()
     assert call(registered, token, "userinfo.php", provider="phpapi").status_code == 200
+
+
+# -- time ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("left", "given"), [(28.0, 15.0), (12.0, 11.0), (1.5, 1.0)])
+def test_a_call_gets_the_time_that_there_is(
+    api: str, monkeypatch: pytest.MonkeyPatch, left: float, given: float
+) -> None:
+    """Nothing is kept back for a renewal: one that has too little time left is not begun, so nothing can be lost."""
+    registered = register(api, **REACHING)
+    token = token_of(registered)
+    deadlines: list[float] = []
+
+    def noted(*arguments: Any, deadline: Deadline, **named: Any) -> ApiAnswer:
+        deadlines.append(deadline.remaining())
+        return call_api(*arguments, deadline=deadline, **named)
+
+    monkeypatch.setattr(proxy, "call_api", noted)
+    monkeypatch.setattr(invocation, "seconds_left", lambda: left)
+    assert call(registered, token, "projects").status_code == 200
+    assert deadlines == [pytest.approx(given, abs=0.2)]
+
+
+def test_a_late_401_is_answered_without_a_renewal(api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    registered = register(api, access_token_lifetime=DAY, **REACHING)
+    token = token_of(registered)
+    pass_time(61)
+    end_at_provider(api, PROVIDER, "access")
+    start_counting(api, PROVIDER)
+    with monkeypatch.context() as patch:
+        patch.setattr(invocation, "seconds_left", lambda: vault.refresh_seconds(runtime()) - 1)
+        answer = call(registered, token, "projects")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert counted(api, PROVIDER) == {"api": 1}
+    assert call(registered, token, "projects").status_code == 200
 
 
 # -- limits --------------------------------------------------------------------------------------------------------
