@@ -327,6 +327,26 @@ def test_the_audit_log_tells_who_had_what_and_nothing_else(api: str, local_broke
     assert "planted" not in ours
 
 
+def test_a_write_that_was_not_answered_is_in_the_audit_log(
+    api: str, local_broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have happened. A call that never left did not, and has no such event."""
+    registered = register(api, **REACHING)
+    token = token_of(registered)
+    monkeypatch.setattr(runtime(), "settings", replace(runtime().settings, proxy_deadline=0.2))
+    before = len(local_broker.log_text())
+    order_fault(api, PROVIDER, "api", "slow", 0.5)
+    assert call(registered, token, "echo", "POST", data=b"x").status_code == 504
+    assert call(registered, token, "files/3/download").status_code == 502
+    slow, elsewhere = events(local_broker.log_text()[before:], "proxy.called")
+    assert (slow["method"], slow["client_id"], "status" in slow) == ("POST", registered.client_id, False)
+    assert (elsewhere["method"], elsewhere["status"]) == ("GET", 302)
+    before = len(local_broker.log_text())
+    with provider_with(api_base="http://127.0.0.1:9/api", api_allow=list(ALLOWED)):
+        assert call(registered, token, "echo", "POST", data=b"x").status_code == 502
+    assert events(local_broker.log_text()[before:], "proxy.called") == []
+
+
 def test_no_log_and_no_answer_has_the_providers_token(api: str, local_broker: LocalBroker) -> None:
     """Whatever goes wrong. Only the exchange gives it, to its client."""
     registered = register(api, **REACHING | EXCHANGING)

@@ -225,15 +225,20 @@ class _Caller:
         return Deadline.after(min(self.runtime.settings.proxy_deadline, room))
 
     def _send(self, fresh: vault.Fresh) -> ApiAnswer:
-        answer = call_api(
-            self.provider,
-            self.runtime.provider_credentials(self.provider.name),
-            self.runtime.api_http,
-            fresh.tokens,
-            self.call,
-            here=self.here,
-            deadline=self._deadline(),
-        )
+        try:
+            answer = call_api(
+                self.provider,
+                self.runtime.provider_credentials(self.provider.name),
+                self.runtime.api_http,
+                fresh.tokens,
+                self.call,
+                here=self.here,
+                deadline=self._deadline(),
+            )
+        except UpstreamFailure as failure:
+            if failure.sent:  # so it may have done what it was to do
+                self._tell_of_call(failure.status)
+            raise
         self._tell_of_call(answer.status)
         return answer
 
