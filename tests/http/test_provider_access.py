@@ -72,11 +72,32 @@ def test_many_exchanges_at_expiry_are_one_refresh_at_the_provider(base: str, pas
 def test_many_calls_with_a_refused_token_are_one_refresh(api: str) -> None:
     registered = register(api, access_token_lifetime=DAY, **REACHING)
     token = token_of(registered)
+    pass_time(61)
     end_at_provider(api, PROVIDER, "access")
     start_counting(api, PROVIDER)
     answers = at_once([partial(call, registered, token, "projects")] * MANY)
     assert [answer.status_code for answer in answers] == [200] * MANY
     assert counted(api, PROVIDER)["token:refresh_token"] == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_an_answer_that_is_always_401_costs_one_renewal_a_minute(api: str, method: str) -> None:
+    """One path that refuses every token must not wear out the provider's refresh tokens, nor send a client round and round."""
+    registered = register(api, access_token_lifetime=DAY, **REACHING)
+    token = token_of(registered)
+    order_fault(api, PROVIDER, "api", "status", 401, times=100)
+    start_counting(api, PROVIDER)
+    assert "reconnect_url" in call(registered, token, "echo", method).json()
+    assert counted(api, PROVIDER) == {"api": 1}, "the login is a moment old, and its token with it"
+    for _ in range(2):
+        pass_time(61)
+        start_counting(api, PROVIDER)
+        answers = [call(registered, token, "echo", method) for _ in range(5)]
+        assert [answer.status_code for answer in answers] == [401] * 5
+        assert "reconnect_url" in answers[-1].json()
+        assert counted(api, PROVIDER)["token:refresh_token"] == 1
+    forget_faults(api, PROVIDER)
+    assert call(registered, token, "echo", method).status_code == 200
 
 
 def test_a_refresh_an_exchange_and_calls_at_once(api: str) -> None:
