@@ -23,6 +23,7 @@ from broker_testing.device import GRANT_TYPE, Device, Person
 from broker_testing.event_bus import Subscriber, documented, subscriber
 from broker_testing.journey import Login, TestClient, post_form, refresh, register, userinfo
 from broker_testing.parallel import at_once
+from broker_testing.proxy import EXCHANGING, call, exchange, provider_with
 from broker_testing.sandbox import counted, end_at_provider, order_fault, start_counting
 from broker_testing.trouble import pass_time, store_refuses
 
@@ -446,12 +447,39 @@ def test_a_scope_that_the_provider_did_not_grant_is_in_no_answer(base: str, capl
     assert (asked.status_code, asked.json()["scope"]) == (200, "openid")
 
 
-@pytest.mark.parametrize("by", ["refresh", "userinfo"])
+def renew_by(by: str, held: Held) -> None:
+    """Let the provider's token, which is due, be renewed by another request than a refresh."""
+    token = held.tokens["access_token"]
+    match by:
+        case "userinfo":
+            assert held.userinfo().status_code == 200
+        case "exchange":
+            assert exchange(held.client, token, audience="openid").status_code == 200
+        case "proxy":
+            assert call(held.client, token, "userinfo", provider="openid").status_code == 200
+
+
+@pytest.fixture
+def with_api(base: str) -> Iterator[str]:
+    """The provider's userinfo may be called as an API."""
+    with provider_with("openid", api_base="{base}", api_allow=["GET /userinfo"]):
+        yield base
+
+
+@pytest.mark.parametrize("by", ["refresh", "userinfo", "exchange", "proxy"])
 def test_a_scope_that_a_renewal_loses_is_gone_from_then_on(
-    base: str, caplog: pytest.LogCaptureFixture, by: str
+    with_api: str, caplog: pytest.LogCaptureFixture, by: str
 ) -> None:
     """Row 21 at a refresh. What is lost stays lost, also if a later answer has it again: nobody was asked for it."""
-    client = register(base, providers=("openid",), scope=WITH_CALENDAR)
+    base = with_api
+    client = register(
+        base,
+        providers=("openid",),
+        scope=WITH_CALENDAR,
+        proxy=("openid",),
+        token_exchange=("openid",),
+        grant_types=EXCHANGING["grant_types"],
+    )
     login = Login(client)
     order_fault(base, "openid", "token", "set", {"scope": "openid profile email calendar tasks"})
     held = Held(login, login.tokens(scope="openid calendar tasks"))
@@ -459,7 +487,9 @@ def test_a_scope_that_a_renewal_loses_is_gone_from_then_on(
     pass_time(LIFETIME + 1)
     order_fault(base, "openid", "token", "set", {"scope": "openid profile email tasks"})
     with caplog.at_level(logging.INFO):
-        first = held.refresh() if by == "refresh" else (held.userinfo(), held.refresh())[1]
+        renew_by(by, held)
+        assert held.grant.missing_scope == (() if by == "refresh" else ("calendar",))
+        first = held.refresh()
         assert (first.status_code, first.json()["scope"]) == (200, "openid tasks")
         assert held.refresh().json()["scope"] == "openid tasks", "the same to a retry"
     assert events_of(caplog.records).count("link.scope_narrowed") == 1

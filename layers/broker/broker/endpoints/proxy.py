@@ -21,7 +21,7 @@ from broker.endpoints.bearer import NoCredentials, Session
 from broker.endpoints.entry import method_not_allowed, unavailable
 from broker.endpoints.rate_limits import Gate
 from broker.gateway import Request, Response
-from broker.grants import reconnect, reconnect_request, vault
+from broker.grants import granted_scope, reconnect, reconnect_request, vault
 from broker.protocol.clients import Client
 from broker.protocol.errors import (
     BAD_GATEWAY,
@@ -220,7 +220,9 @@ class _Caller:
 
     def _fresh(self, link: Link, rejected_version: int | None = None) -> vault.Fresh:
         secret = self.session.token.grant_secret
-        return vault.fresh_tokens(self.runtime, self.provider, link, secret, rejected_version=rejected_version)
+        fresh = vault.fresh_tokens(self.runtime, self.provider, link, secret, rejected_version=rejected_version)
+        granted_scope.note(self.runtime, self.session.grant, fresh.tokens)
+        return fresh
 
     def _deadline(self) -> Deadline:
         """For a call. Nothing is kept back for a renewal that may follow: one that has too little time is not begun."""

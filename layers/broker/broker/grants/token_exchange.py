@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from broker import audit, clock
 from broker.crypto import sealing, tokens
 from broker.crypto.tokens import AccessToken
-from broker.grants import alive, reconnect, vault
+from broker.grants import alive, granted_scope, reconnect, vault
 from broker.grants.issuing import Issuer
 from broker.protocol.clients import Client
 from broker.protocol.errors import (
@@ -78,6 +78,7 @@ def exchange(runtime: Runtime, issuer: Issuer, client: Client, asked: ExchangeRe
         if provider.name not in client.token_exchange:
             raise OAuthError(UNAUTHORIZED_CLIENT, "this client may not have tokens of this provider")
         fresh = vault.fresh_tokens(runtime, provider, link, token.grant_secret).tokens
+        granted_scope.note(runtime, grant, fresh)
     except ProviderUnusable as error:
         raise vault.temporarily_unavailable(error.detail, 60) from None
     except vault.LinkDead as dead:
