@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -525,7 +527,7 @@ def _unreachable(*_: object, **__: object) -> None:
     raise EndpointConnectionError(endpoint_url="https://events.example")
 
 
-@pytest.mark.parametrize("how", ["unreachable", "refused", "one entry refused", "no bus"])
+@pytest.mark.parametrize("how", ["unreachable", "refused", "one entry refused", "slow", "no bus"])
 def test_an_event_that_fails_changes_no_answer(
     base: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
@@ -537,11 +539,15 @@ def test_an_event_that_fails_changes_no_answer(
     elif how in ("refused", "no bus"):
         bus = "" if how == "no bus" else "another-bus"
         monkeypatch.setattr(runtime(), "settings", replace(runtime().settings, event_bus=bus))
+    elif how == "slow":
+        monkeypatch.setattr(client, "put_events", lambda **_: threading.Event().wait(3))
     else:
         monkeypatch.setattr(client, "put_events", _unreachable)
+    began = time.monotonic()
     with caplog.at_level(logging.INFO):
         answer_of_broker = held.refresh()
     assert (answer_of_broker.status_code, answer_of_broker.json()["error"]) == (400, "invalid_grant")
+    assert time.monotonic() - began < 2.5
     assert "link.reconnect_required" in events_of(caplog.records)
     failures = [record for record in caplog.records if getattr(record, "audit", "") == "event.failed"]
     expected = [] if how == "no bus" else ["Link Reconnect Required"]
