@@ -193,8 +193,9 @@ def test_every_answer_of_the_provider_goes_back(status: int) -> None:
     assert (found.status, found.headers["retry-after"]) == (status, "7")
 
 
-@pytest.mark.parametrize("status", [101, 103, 407])
-def test_an_answer_that_is_for_this_hop_alone_does_not(status: int) -> None:
+@pytest.mark.parametrize("status", [101, 103, 407, 600, 999])
+def test_an_answer_that_is_for_this_hop_alone_or_is_no_status_does_not(status: int) -> None:
+    """RFC 9110 section 15: what is above 599 is no status, and goes into no answer of ours."""
     assert failure_of(http_of(answer(status))).row == 7
 
 

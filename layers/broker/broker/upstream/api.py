@@ -183,7 +183,8 @@ def _query(provider: Provider, query: str) -> str:
 
 def _checked(response: UpstreamResponse, tokens: UpstreamTokens, mapped: Callable[[str], str | None]) -> ApiAnswer:
     """Errors: UpstreamFailure for what must not go back."""
-    if response.status < 200 or response.status == 407:
+    # What is above 599 is no status (RFC 9110 section 15), and a client could not tell what went wrong.
+    if not 200 <= response.status <= 599 or response.status == 407:
         detail = f"API call: HTTP {response.status}"
         raise UpstreamFailure(FailureKind.UNREADABLE, row=7, status=response.status, detail=detail)
     headers = dict(_returned(response, tokens, mapped))
