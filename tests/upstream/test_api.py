@@ -240,6 +240,23 @@ def test_links_into_the_api_lead_through_the_proxy() -> None:
     )
 
 
+@pytest.mark.parametrize("token", ["query:key", "header:X-Token:{access_token}"])
+def test_a_relative_link_out_of_the_api_leads_to_the_provider(token: str) -> None:
+    """It is relative to the URL that was called there (RFC 8288 section 3.2); here it would lead into the broker's own paths."""
+    links = (
+        '</v2/tasks?page=2>; rel="next", <../admin?x>; rel="up", <//cdn.example/a>; rel="icon", <http://[>; rel="bad"'
+    )
+    found = called(
+        http_of(answer(200, headers={"link": links})),
+        ApiCall("GET", ("tasks",), "a=b"),
+        plain(api__base=BASE, api__token=token),
+    )
+    assert found.headers["link"] == (
+        '<https://api.example/v2/tasks?page=2>; rel="next", <https://api.example/admin?x>; rel="up",'
+        ' <https://cdn.example/a>; rel="icon", <http://[>; rel="bad"'
+    )
+
+
 @pytest.mark.parametrize("secret", [TOKEN, HELD.refresh_token])
 def test_an_answer_that_quotes_a_token_does_not_go_back(secret: str) -> None:
     assert failure_of(http_of(answer(200, {"token": secret}))).kind is FailureKind.UNUSABLE
