@@ -387,7 +387,8 @@ def test_the_write_of_an_instance_that_was_overtaken_is_refused(grants: Grants) 
     with pytest.raises(LinkRefused) as refused:
         grants.write_link(replace(renewed, sealed=b"of the slow one"))
     stored = link_of(grants, login)
-    assert stored == refused.value.link == replace(renewed, lease_id="", recover=False)
+    assert stored == refused.value.link == replace(renewed, written_at=stored.written_at, lease_id="", recover=False)
+    assert stored.written_at - link.written_at in (16, 17)
     with pytest.raises(LinkRefused):
         grants.take_lease(link, "of the old version", 15)
 

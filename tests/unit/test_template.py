@@ -239,10 +239,11 @@ def test_the_registry_is_read_only_and_the_sandbox_apart() -> None:
 
 
 def test_who_has_no_provider_secrets() -> None:
-    """Publishing keys and keeping a pushed request need no provider; all else may have to talk to one."""
+    """Publishing keys, keeping a pushed request and asking a person need no provider; all else may have to talk to one."""
     holders = {name for name, statement in statements() if statement["Sid"] == "ReadProviderSecrets"}
     everything = set(resources("AWS::Serverless::Function"))
     assert everything - holders == {
+        "ConsentFunction",
         "IntrospectFunction",
         "MetadataFunction",
         "ParFunction",

@@ -447,7 +447,7 @@ def revoke(provider: Provider, http: Sender, tokens: UpstreamTokens = TOKENS) ->
 
 def test_revocation_by_the_rfc() -> None:
     http = http_of(answer(200))
-    assert revoke(from_catalogue("discord"), http)
+    assert revoke(plain(), http)
     assert form_of(http.only) == {"token": "old-refresh", "token_type_hint": "refresh_token"} | OWN
     http = http_of(answer(204))
     assert revoke(plain(), http, UpstreamTokens("a"))
@@ -465,6 +465,12 @@ def test_revocation_as_github_does_it() -> None:
 
 def test_a_provider_that_cannot_revoke() -> None:
     assert not revoke(from_catalogue("phpapi"), http_of())
+
+
+@pytest.mark.parametrize("name", ["discord", "google"])
+def test_where_a_revocation_ends_all_logins_of_the_person_none_is_sent(name: str) -> None:
+    """Unless the operator names its address himself."""
+    assert not from_catalogue(name).has_revoke
 
 
 def test_nothing_secret_shows() -> None:

@@ -26,7 +26,7 @@ def end(
 
     `client_id`: only if the login is this client's. `detail`: what the reason leaves open. `grant_secret`: opens the
     provider's tokens, so that they can be revoked there; without it, or where the provider has ended the access itself,
-    they are only deleted.
+    or nobody was ever given them, they are only deleted.
     Errors: StoreUnavailable when the login could not be ended; then nothing has happened.
     """
     ended = runtime.grants.end(grant_id, reason, client_id=client_id, detail=detail)

@@ -126,6 +126,7 @@ class Link:
     Attributes:
         version: counts the writes of `sealed`; part of what the seal is bound to.
         due_at: when the tokens are to be refreshed, a margin before their end (epoch seconds); 0 = never.
+        written_at: when this version was put into the table, which does that itself (epoch seconds); 0 = not there, or long ago.
         lease_id, lease_until: who may refresh now, and until when (epoch milliseconds).
         cool_until: no refresh is tried before (epoch seconds), after one failed.
         recover: a lease on this version was never given back, so that what it brought may be in the rescue queue.
@@ -138,6 +139,7 @@ class Link:
     sealed: bytes = field(repr=False)
     version: int
     due_at: int = 0
+    written_at: int = 0
     lease_id: str = ""
     lease_until: int = 0
     cool_until: int = 0
@@ -686,13 +688,15 @@ class Grants:
             self._link_step(
                 link.grant_id,
                 condition="version = :before",
-                update="SET sealed = :sealed, version = :version, due_at = :due, lease_until = :zero, cool_until = :zero"
+                update="SET sealed = :sealed, version = :version, due_at = :due, written_at = :now, lease_until = :zero,"
+                " cool_until = :zero"
                 " REMOVE lease_id, recover, failing_since, refusals, refused_since",
                 values={
                     ":before": link.version - 1,
                     ":sealed": link.sealed,
                     ":version": link.version,
                     ":due": link.due_at,
+                    ":now": clock.now(),
                     ":zero": 0,
                 },
             )
@@ -920,7 +924,7 @@ def _grant(stored: Item) -> Grant:
 
 def _link_item(link: Link, delete_at: int) -> Item:
     values = {f.name: getattr(link, f.name) for f in fields(link) if f.name != "grant_id"}
-    return item(values | {"pk": link.grant_id, "sk": "upstream", "delete_at": delete_at})
+    return item(values | {"written_at": clock.now(), "pk": link.grant_id, "sk": "upstream", "delete_at": delete_at})
 
 
 def _link(stored: Item) -> Link:
