@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 import cost
 import scale
 import storm
+from broker.metrics import ERROR_CODES
+from broker_local.template import Template
 from usage import size_of
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -51,6 +54,70 @@ def test_dollars_of_a_step_by_hand() -> None:
     assert found["Lambda"] == pytest.approx(0.2e-6 + (0.010 / 0.289 + 0.010 + 0.120) * 0.5 * 0.0000133334)
     assert found["logs"] == pytest.approx((1000 + 330 + 420) * 0.5e-9)
     assert found["data out"] == pytest.approx(1000 * 0.09e-9)
+    assert found["traces"] == pytest.approx(0.05 * 5e-6)
+
+
+def _stored() -> tuple[cost.Usage, cost.Prices]:
+    folder = Path(cost.__file__).parent
+    prices = tomllib.loads((folder / "prices.toml").read_text("utf-8"))
+    return json.loads((folder / "usage.json").read_text("utf-8")), prices
+
+
+STACK = cost.stack_of(cost.PROJECT / "template.yaml")
+
+
+def test_an_alarm_costs_as_much_as_it_has_metrics() -> None:
+    """CloudWatch's prices are for "alarm metrics"; an expression over metrics is none."""
+    stat = {"MetricStat": {"Metric": {"Namespace": "N", "MetricName": "M"}, "Period": 60, "Stat": "Sum"}}
+    entries = [{"Id": "a"} | stat, {"Id": "b"} | stat, {"Id": "both", "Expression": "a + b"}]
+    alarms = {
+        "Plain": {"Type": "AWS::CloudWatch::Alarm", "Properties": {"MetricName": "M"}},
+        "Computed": {"Type": "AWS::CloudWatch::Alarm", "Properties": {"Metrics": entries}},
+    }
+    assert cost.alarms_of(Template({"Resources": alarms}, stack="s", overrides={})) == 1 + 2
+
+
+def test_a_detailed_alarm_reads_two_metrics() -> None:
+    functions = [path for path in (cost.PROJECT / "functions").glob("*/app.py") if path.parent.name != "sandbox"]
+    assert STACK.detailed_alarm_metrics == 2 * len(functions)
+    usage, prices = _stored()
+    assert f"`DetailedAlarms=true` {0.2 * len(functions):.2f}" in cost.document(usage, prices, STACK)
+
+
+def test_traces_are_counted_where_the_functions_are_traced_by_default() -> None:
+    usage, prices = _stored()
+    untraced, traced = (cost.document(usage, prices, replace(STACK, is_traced=traced)) for traced in (False, True))
+    assert "| data out | dollars |" in untraced
+    assert "| data out | traces | dollars |" in traced
+    without, with_traces = (
+        cost.journey_costs(cost.LOGIN, usage, prices, replace(STACK, is_traced=traced).parts)
+        for traced in (False, True)
+    )
+    assert sum(with_traces.values()) - sum(without.values()) == pytest.approx(3 * 0.05 * 5)
+    for text in (untraced, traced):  # what the other setting costs is said in any case
+        assert "The 5% add 0.75 to a million logins" in text
+        assert "a million logins then cost 15.00 more" in text
+
+
+def test_an_idle_month_by_hand() -> None:
+    """A secret is 0.40, a metric in an alarm 0.10 after ten, a dashboard 3.00 after three."""
+    rows = cost.idle_costs(36, 3, _stored()[1])
+    assert [one.dollars for one in rows] == pytest.approx([1.60, 2.60, 0.0])
+    assert [one.without_allowances for one in rows] == pytest.approx([1.60, 3.60, 3.00])
+
+
+def test_a_provider_adds_two_custom_metrics_and_an_error_code_one() -> None:
+    """UpstreamTime and UpstreamFailures are kept by provider, Refusals by error."""
+    assert cost.custom_metrics(2) - cost.custom_metrics(1) == 2
+    assert cost.custom_metrics(0) > len(ERROR_CODES)
+
+
+def test_what_comes_with_use_by_hand() -> None:
+    usage, prices = _stored()
+    (_, metrics), (_, kept) = cost.busy_costs(usage, prices, replace(STACK, absolute_lifetime=90 * 86400))
+    assert metrics == pytest.approx((cost.custom_metrics(1) - 10) * 0.30)
+    stored = sum(usage[step]["stored_bytes"] for step in ("authorize", "callback", "token")) + 3 * 100 + 90
+    assert kept == pytest.approx(stored / 1000 * 0.25 * 90 / (365 / 12))
 
 
 def test_items_are_weighed_as_dynamodb_does() -> None:
