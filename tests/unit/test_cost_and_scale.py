@@ -14,6 +14,7 @@ import cost
 import scale
 import storm
 from broker.metrics import ERROR_CODES
+from broker.protocol.limits import MOST_PER_SECOND
 from broker_local.template import Template
 from usage import size_of
 
@@ -118,6 +119,43 @@ def test_what_comes_with_use_by_hand() -> None:
     assert metrics == pytest.approx((cost.custom_metrics(1) - 10) * 0.30)
     stored = sum(usage[step]["stored_bytes"] for step in ("authorize", "callback", "token")) + 3 * 100 + 90
     assert kept == pytest.approx(stored / 1000 * 0.25 * 90 / (365 / 12))
+
+
+ASSUMED = {"cpu_share": 0.289, "round_trip_ms": 5, "provider_ms": 120, "platform_log_bytes": 420}
+
+
+LOGINS_ALONE = {"refresh": 0, "refresh_upstream": 0}
+
+
+def _requests(cpu_ms: float) -> cost.Usage:
+    """Every step is one request that waits for nothing."""
+    step = {"invocations": 1, "round_trips": 0, "upstream_calls": 0, "write_units": 1, "read_units": 1, "log_bytes": 0}
+    return dict.fromkeys((*scale.LOGIN, *scale.REFRESHES), step | {"cpu_ms": cpu_ms})
+
+
+def test_an_environment_serves_ten_requests_a_second_at_most() -> None:
+    """Lambda quotas: "each instance of your execution environment can serve up to 10 requests per second"."""
+    short, long = (scale.loads(_requests(cpu_ms), LOGINS_ALONE, ASSUMED) for cpu_ms in (2.89, 57.8))
+    assert short["lambda_concurrency"] == pytest.approx(3 / 10)  # three requests of 10 ms each
+    assert long["lambda_concurrency"] == pytest.approx(3 * 0.2)
+
+
+def test_quotas_that_bind_together_are_all_named() -> None:
+    quotas = {
+        "quota": {
+            name: {"most": most, "unit": "a second", "what": name, "raise": "ask"}
+            for name, most in (("api_requests", 10), ("lambda_concurrency", 1), ("table_writes", 1000))
+        },
+        "own": {},
+        "mix": LOGINS_ALONE,
+    }
+    text = scale.quota_table(_requests(cpu_ms=1), quotas, ASSUMED)
+    assert "- At 10 logins a second: api_requests and lambda_concurrency bind first, 3.0 times over." in text
+
+
+def test_the_largest_rate_limit_is_the_brokers() -> None:
+    quotas = tomllib.loads((Path(scale.__file__).parent / "quotas.toml").read_text("utf-8"))
+    assert quotas["own"]["client_limit"]["most"] == MOST_PER_SECOND
 
 
 def test_items_are_weighed_as_dynamodb_does() -> None:
