@@ -40,6 +40,8 @@ AXE := tests/browser/node_modules/.installed
 # The version that the functions run on, in the emulator of AWS too: on PATH, or of pyenv.
 RUNTIME_PYTHON ?= $(shell for python in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13; do \
 	"$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null && echo "$$python" && break; done)
+# For `sam build`, which gets none of make's own variables and works in another folder.
+COMPILER = RUNTIME_PYTHON='$(foreach python,$(RUNTIME_PYTHON),$(if $(findstring /,$(python)),$(abspath $(python)),$(python)))'
 EMULATOR_VENV := .venv-aws
 EMULATOR := $(EMULATOR_VENV)/.aws-3.13
 BUILT := .aws-sam/.built
@@ -109,8 +111,8 @@ lint: $(BROWSER) ## check style and types
 validate: $(SAM) $(ANALYSIS) ## check and analyse template.yaml, as written and as SAM transforms it
 	@PATH='$(abspath $(SAM_VENV)/bin)':"$$PATH" ANALYSERS='$(abspath $(ANALYSIS_VENV)/bin)' .ci/validate
 
-build: $(SAM) ## build what is deployed, into .aws-sam/build
-	@PATH='$(abspath $(SAM_VENV)/bin)':"$$PATH" env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL sam build
+build: $(SAM) ## build what is deployed, into .aws-sam/build (RUNTIME_PYTHON= names a Python 3.13)
+	@PATH='$(abspath $(SAM_VENV)/bin)':"$$PATH" env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL $(COMPILER) sam build
 	@touch $(BUILT)
 
 bench: $(TEST) ## measure warm requests: CPU time and round trips by endpoint
@@ -137,7 +139,7 @@ fault-day: $(TEST) ## let one thing after another fail under load, and show that
 	@PYTHONPATH=$(BENCH_PATH) $(VENV)/bin/python bench/fault_day.py
 
 deploy: $(SAM) $(LOCAL) ## build and deploy; asks what it needs to know the first time (GUIDE=all asks for every parameter)
-	@PATH='$(abspath $(SAM_VENV)/bin)':"$$PATH" env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u AWS_DEFAULT_REGION $(OWN_REGION) \
+	@PATH='$(abspath $(SAM_VENV)/bin)':"$$PATH" env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u AWS_DEFAULT_REGION $(OWN_REGION) $(COMPILER) \
 		$(VENV)/bin/python -m broker_deploy deploy $(if $(filter all,$(GUIDE)),--guide-all)
 
 delete: $(SAM) $(LOCAL) ## take the deployment down; asks first, and says what stays

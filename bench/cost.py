@@ -11,9 +11,11 @@ import json
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from broker.metrics import ERROR_CODES, METRICS
 from broker_local.template import Template
 
 HERE = Path(__file__).parent
@@ -21,10 +23,15 @@ PROJECT = HERE.parent
 GOAL_LOGINS, GOAL_IDLE = 10.0, 5.0
 MILLION = 1_000_000
 GIGABYTE = 1_000_000_000
+DAY = 86_400
+MONTH = 365 * DAY / 12
+PROVIDERS = 3
 
 PARTS = ("API", "Lambda", "DynamoDB", "logs", "data out")
+TRACES = "traces"
+LOGIN = ("authorize", "callback", "token")
 JOURNEYS: Mapping[str, tuple[str, ...]] = {
-    "logins (authorize, callback, token)": ("authorize", "callback", "token"),
+    "logins (authorize, callback, token)": LOGIN,
     "refreshes": ("refresh",),
     "refreshes that renew the provider's token": ("refresh_upstream",),
     "profile reads (userinfo)": ("userinfo",),
@@ -34,6 +41,28 @@ JOURNEYS: Mapping[str, tuple[str, ...]] = {
 
 Usage = Mapping[str, Mapping[str, Any]]
 Prices = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What the template makes with default parameters, as far as it costs.
+
+    Attributes:
+        alarm_metrics: that its alarms read.
+        detailed_alarm_metrics: that they read besides with DetailedAlarms=true.
+        absolute_lifetime: seconds, of a login.
+        is_traced: whether X-Ray samples requests.
+    """
+
+    alarm_metrics: int
+    detailed_alarm_metrics: int
+    absolute_lifetime: int
+    is_traced: bool
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What a request is charged for."""
+        return (*PARTS, TRACES) if self.is_traced else PARTS
 
 
 def part_costs(step: Mapping[str, Any], prices: Prices) -> dict[str, float]:
@@ -59,45 +88,107 @@ def part_costs(step: Mapping[str, Any], prices: Prices) -> dict[str, float]:
         "DynamoDB": dollars("write_unit", step["write_units"]) + dollars("read_unit", step["read_units"]),
         "logs": dollars("log_gb", log_bytes / GIGABYTE),
         "data out": dollars("data_out_gb", out_bytes / GIGABYTE),
+        TRACES: dollars("trace", requests * assumed["traced_share"]),
     }
 
 
-def journey_costs(steps: tuple[str, ...], usage: Usage, prices: Prices) -> dict[str, float]:
+def journey_costs(
+    steps: tuple[str, ...], usage: Usage, prices: Prices, parts: tuple[str, ...] = PARTS
+) -> dict[str, float]:
     """Dollars of a million runs of these steps, by part."""
     found = [part_costs(usage[step], prices) for step in steps]
-    return {part: MILLION * sum(costs[part] for costs in found) for part in PARTS}
+    return {part: MILLION * sum(costs[part] for costs in found) for part in parts}
 
 
-def idle_costs(alarms: int, providers: int, prices: Prices) -> list[tuple[str, float]]:
-    """(what, dollars a month) of a deployment that nobody uses."""
+@dataclass(frozen=True)
+class Monthly:
+    """Dollars a month, and what they would be without CloudWatch's allowances."""
+
+    what: str
+    dollars: float
+    without_allowances: float
+
+
+def idle_costs(alarm_metrics: int, providers: int, prices: Prices) -> list[Monthly]:
+    """What a deployment costs that nobody uses."""
     month, free = prices["month"], prices["free"]
-    paid = max(0, alarms - free["alarm"])
+    secrets = (1 + providers) * month["secret"]["price"]
+    alarm, dashboard = month["alarm"]["price"], month["dashboard"]["price"]
+    paid = max(0, alarm_metrics - free["alarm"])
     return [
-        (f"{1 + providers} secrets (the keys, and {providers} providers)", (1 + providers) * month["secret"]["price"]),
-        (f"{alarms} alarms, of which {free['alarm']} are free", paid * month["alarm"]["price"]),
-        ("1 dashboard, which is free", 0.0),
+        Monthly(f"{1 + providers} secrets (the keys, and {providers} providers)", secrets, secrets),
+        Monthly(
+            f"{alarm_metrics} metrics in alarms, of which {free['alarm']} are free", paid * alarm, alarm_metrics * alarm
+        ),
+        Monthly("1 dashboard, which is free", 0.0, dashboard),
     ]
 
 
+def custom_metrics(providers: int) -> int:
+    """How many custom metrics are in use where every event and error occurs: CloudWatch counts a name once for each combination
+    of its dimensions' values (broker.metrics)."""
+    kept = {(metric.name, names) for metrics in METRICS.values() for metric in metrics for names in metric.dimensions}
+    values = {"service": 1, "provider": providers, "error": len(ERROR_CODES)}
+    return sum(values[names[-1]] for _, names in kept)
+
+
+def busy_costs(usage: Usage, prices: Prices, stack: Stack) -> list[tuple[str, float]]:
+    """(what, dollars) that come with use, and not with each request."""
+    month, free = prices["month"], prices["free"]
+    metrics = custom_metrics(1)
+    paid = max(0, metrics - free["metric"]) * month["metric"]["price"]
+    days, stored = stack.absolute_lifetime / DAY, login_bytes(usage, prices) / GIGABYTE * MILLION
+    kept = stored * month["storage_gb"]["price"] * stack.absolute_lifetime / MONTH
+    return [
+        (f"a month of {metrics} custom metrics, of which {free['metric']} are free", paid),
+        (f"a million logins kept for {days:g} days (`AbsoluteLifetime`), {stored:.1f} GB", kept),
+    ]
+
+
+def login_bytes(usage: Usage, prices: Prices) -> float:
+    """What DynamoDB stores of one login."""
+    items: float = sum(usage[step]["stored_bytes"] for step in LOGIN)
+    return items + float(prices["assumed"]["stored_overhead_bytes"])
+
+
 def alarms_of(template: Template) -> int:
-    """How many alarms a deployment with default parameters has."""
-    return len(template.logical_ids("AWS::CloudWatch::Alarm"))
+    """How many metrics the alarms of a deployment read. CloudWatch charges for an alarm as often as it has metrics."""
+    alarms = map(template.properties, template.logical_ids("AWS::CloudWatch::Alarm"))
+    return sum(len([one for one in alarm.get("Metrics", ()) if "MetricStat" in one]) or 1 for alarm in alarms)
 
 
-def document(usage: Usage, prices: Prices, alarms: int) -> str:
+def stack_of(path: Path) -> Stack:
+    """What a template makes. Errors: TemplateError."""
+    template, detailed = (
+        Template.load(path, stack="token-broker", overrides=overrides) for overrides in ({}, {"DetailedAlarms": "true"})
+    )
+    return Stack(
+        alarm_metrics=alarms_of(template),
+        detailed_alarm_metrics=alarms_of(detailed) - alarms_of(template),
+        absolute_lifetime=int(template.resolve({"Ref": "AbsoluteLifetime"})),
+        is_traced=template.resolve({"Ref": "Tracing"}) == "Active",
+    )
+
+
+def document(usage: Usage, prices: Prices, stack: Stack) -> str:
     """docs/cost.md."""
-    per_million = {name: journey_costs(steps, usage, prices) for name, steps in JOURNEYS.items()}
-    idle = idle_costs(alarms, 3, prices)
-    logins, monthly = sum(next(iter(per_million.values())).values()), sum(price for _, price in idle)
+    per_million = {name: journey_costs(steps, usage, prices, stack.parts) for name, steps in JOURNEYS.items()}
+    idle = idle_costs(stack.alarm_metrics, PROVIDERS, prices)
+    logins, monthly = sum(next(iter(per_million.values())).values()), sum(one.dollars for one in idle)
     return (
         "\n\n".join(
             [
                 "# What it costs",
                 _INTRODUCTION.format(date=prices["date"], region=prices["region"]),
-                "## Per million\n\n" + _journeys(per_million),
-                _verdict("A million logins", logins, GOAL_LOGINS) + " " + _LEVERS,
-                "## When idle\n\n" + _table(("a month", "dollars"), [(what, f"{price:.2f}") for what, price in idle]),
-                _verdict("An idle month", monthly, GOAL_IDLE) + " " + _IDLE,
+                "## Per million\n\n" + _journeys(per_million, stack.parts),
+                _verdict("A million logins cost", logins, GOAL_LOGINS),
+                _LEVERS,
+                "## When idle\n\n" + _idle_table(idle),
+                _verdict("An idle month costs", monthly, GOAL_IDLE),
+                _idle(prices, stack),
+                "## When busy\n\n" + _busy_table(busy_costs(usage, prices, stack)),
+                _busy(prices),
+                "## Traces\n\n" + _traces(usage, prices),
                 "## What was measured\n\n" + _measured(usage),
                 "## Prices\n\n" + _price_list(prices),
                 "## What is assumed\n\n" + _assumed(prices),
@@ -108,31 +199,71 @@ def document(usage: Usage, prices: Prices, alarms: int) -> str:
 
 
 _INTRODUCTION = """Computed by `make usage cost` from what a run of the whole flow used (`bench/usage.json`) and the list prices
-of {date} in {region} (`bench/prices.toml`), without discounts and, but for CloudWatch's lasting allowances when idle,
+of {date} in {region} (`bench/prices.toml`), without discounts and, except for CloudWatch's permanent allowances,
 without free tiers. Change the prices or the assumptions there and run it again. The flow uses an OpenID provider with
-userinfo, an ID token and a rotating refresh token, the dearest kind; rate limits, audit events and metrics are on, as by
-default."""
+userinfo, an ID token and a rotating refresh token, the most expensive kind; rate limits, audit events and metrics are on, as
+by default."""
 
-_LEVERS = """What moves it most: the provider's own speed (the functions wait for it), the lines that Lambda and the API log for
+_LEVERS = """What changes it most: the provider's own speed (the functions wait for it), the lines that Lambda and the API log for
 every request, and the memory of the functions (they mostly wait, so less memory is cheaper and slower). `RateLimits=off`
 saves the writes of the counters ([rate limits](rate-limits.md#what-it-costs))."""
 
-_IDLE = """A customer-managed key adds 1.00, each further provider 0.40, `DetailedAlarms=true` 0.10 for each function. A custom
-metric costs 0.30 a month for the hours in which it gets a value, so a quiet deployment pays next to nothing for them and
-a busy one up to 0.30 for each name, provider and error code in use."""
+
+_IDLE = """The allowances are the account's, so the second column is for a stack beside others that use them up. CloudWatch
+charges for each metric that an alarm reads. A customer-managed key adds {key:.2f}, each further provider {secret:.2f}, and
+`DetailedAlarms=true` {detailed:.2f}, for two metrics of each function."""
+
+_BUSY = """That many metrics are in use with one provider, if every event and every error code occurs; each further provider adds
+{further}. A metric costs {metric:.2f} a month for the hours in which it gets a value, so a quiet deployment pays next to nothing
+for them. A login that is not used is deleted earlier, after `IdleLifetime`. With `GrantsPointInTimeRecovery=true` each GB
+costs {recovery:.2f} a month more."""
+
+_TRACES = """`Tracing=Active` lets X-Ray trace the first request of each second and {share:.0%} of the others; Lambda has no
+setting for that. The {share:.0%} add {sampled:.2f} to a million logins, the first of each second up to {first:.2f} a month.
+At low rates nearly every request is the first of its second: a million logins then cost {all:.2f} more."""
 
 
-def _journeys(per_million: Mapping[str, Mapping[str, float]]) -> str:
+def _idle(prices: Prices, stack: Stack) -> str:
+    key, secret, alarm = (prices["month"][name]["price"] for name in ("key", "secret", "alarm"))
+    return _IDLE.format(key=key, secret=secret, detailed=stack.detailed_alarm_metrics * alarm)
+
+
+def _busy(prices: Prices) -> str:
+    metric, recovery = (prices["month"][name]["price"] for name in ("metric", "recovery_gb"))
+    return _BUSY.format(further=custom_metrics(2) - custom_metrics(1), metric=metric, recovery=recovery)
+
+
+def _traces(usage: Usage, prices: Prices) -> str:
+    trace, share = prices["request"]["trace"], prices["assumed"]["traced_share"]
+    one = trace["price"] / trace["per"]
+    every = MILLION * one * sum(usage[step]["invocations"] for step in LOGIN)
+    return _TRACES.format(share=share, sampled=every * share, first=one * MONTH, all=every)
+
+
+def _idle_table(idle: Sequence[Monthly]) -> str:
+    rows = [(one.what, f"{one.dollars:.2f}", f"{one.without_allowances:.2f}") for one in idle]
+    total = (sum(one.dollars for one in idle), sum(one.without_allowances for one in idle))
+    return _table(
+        ("a month", "dollars", "without CloudWatch's allowances"),
+        [*rows, ("together", *(f"**{dollars:.2f}**" for dollars in total))],
+    )
+
+
+def _busy_table(busy: Sequence[tuple[str, float]]) -> str:
+    return _table(("what", "dollars"), [(what, f"{price:.2f}") for what, price in busy])
+
+
+def _journeys(per_million: Mapping[str, Mapping[str, float]], parts: tuple[str, ...]) -> str:
     rows = [
-        (name, *(f"{costs[part]:.2f}" for part in PARTS), f"**{sum(costs.values()):.2f}**")
+        (name, *(f"{costs[part]:.2f}" for part in parts), f"**{sum(costs.values()):.2f}**")
         for name, costs in per_million.items()
     ]
-    return _table(("a million", *PARTS, "dollars"), rows)
+    return _table(("a million", *parts, "dollars"), rows)
 
 
 def _verdict(what: str, price: float, goal: float) -> str:
     met = "met" if price <= goal else "missed"
-    return f"{what} cost {price:.2f} dollars; the goal of {goal:.0f} is {met}."
+    return f"{what} {price:.2f} dollars; the goal of {goal:.0f} is {met}."
 
 
 def _measured(usage: Usage) -> str:
@@ -163,8 +294,7 @@ def current() -> str:
     """docs/cost.md of the stored measurement and prices, and of template.yaml."""
     usage = json.loads((HERE / "usage.json").read_text("utf-8"))
     prices = tomllib.loads((HERE / "prices.toml").read_text("utf-8"))
-    template = Template.load(PROJECT / "template.yaml", stack="token-broker", overrides={})
-    return document(usage, prices, alarms_of(template))
+    return document(usage, prices, stack_of(PROJECT / "template.yaml"))
 
 
 def main() -> None:

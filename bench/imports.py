@@ -1,4 +1,5 @@
-"""What it costs to import each function's app.py, in multiples of a bare start of the same Python.
+"""What it costs to start each function's app.py, in multiples of a bare start of the same Python: the import alone, and what
+Lambda does, where the import also makes the AWS clients and imports what requests need (broker.endpoints.entry).
 
 CPU time of fresh processes as the operating system counts it (wait4), all commands in turn, so that a machine that is busy or
 changes its speed touches all of them alike. Must never be run with byte code other than the one that is shipped: the layers
@@ -14,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-BARE = "bare"
+AS_LAMBDA = {"AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand"}
+"""By this a function knows that Lambda starts it."""
 
 
 @dataclass
@@ -34,25 +36,39 @@ class Costs:
         return min(self.milliseconds)
 
 
+@dataclass
+class Starts:
+    """One function's: imported as by anybody, and started as by Lambda."""
+
+    imported: Costs = field(default_factory=Costs)
+    started: Costs = field(default_factory=Costs)
+
+
+@dataclass
+class Measured:
+    """All functions by name, and an interpreter that does nothing."""
+
+    functions: Mapping[str, Starts]
+    bare: Costs = field(default_factory=Costs)
+
+
 def measure(
     python: Path, layers: Sequence[Path], functions: Mapping[str, Path], *, rounds: int, environment: Mapping[str, str]
-) -> dict[str, Costs]:
-    """Costs of `import app` for each function (name -> folder with app.py), and under BARE of an interpreter that does nothing.
-
-    `layers`: the folders that Lambda would have at /opt/python.
-    """
-    commands = {BARE: [str(python), "-c", "pass"]}
-    for name, folder in functions.items():
-        commands[name] = [str(python), "-c", f"import sys; sys.path.insert(0, {str(folder)!r}); import app"]
+) -> Measured:
+    """The costs of each function (name -> folder with app.py). layers: the folders that Lambda would have at /opt/python."""
     path = os.pathsep.join(map(str, layers))
-    surroundings = {**environment, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PATH": os.environ["PATH"]}
-    costs = {name: Costs() for name in commands}
+    plain = {**environment, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "PATH": os.environ["PATH"]}
+    measured = Measured({name: Starts() for name in functions})
+    commands = [(measured.bare, "pass", plain)]
+    for name, starts in measured.functions.items():
+        code = f"import sys; sys.path.insert(0, {str(functions[name])!r}); import app"
+        commands += [(starts.imported, code, plain), (starts.started, code, plain | AS_LAMBDA)]
     for turn in range(rounds + 1):
-        for name, command in commands.items():
-            spent = cpu_milliseconds(command, surroundings)
+        for costs, code, surroundings in commands:
+            spent = cpu_milliseconds([str(python), "-c", code], surroundings)
             if turn:  # the first fills the file system's cache
-                costs[name].milliseconds.append(spent)
-    return costs
+                costs.milliseconds.append(spent)
+    return measured
 
 
 def cpu_milliseconds(command: Sequence[str], environment: Mapping[str, str]) -> float:

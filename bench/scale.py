@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -18,9 +19,10 @@ HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "scale.md"
 RATES = (10, 1_000, 50_000)
 LOGIN = ("authorize", "callback", "token")
-TOKEN_REQUESTS = ("token", "refresh", "refresh_upstream")
-SAMPLED = 60
-"""Of so many requests of one client one is counted, by the default limits."""
+REFRESHES = ("refresh", "refresh_upstream")
+"""What one client does most often under one rate limit; the codes that it redeems are counted apart."""
+SERVED = 10
+"""Requests a second that one execution environment serves at most, however short they are (Lambda quotas)."""
 
 Usage = Mapping[str, Mapping[str, Any]]
 
@@ -36,13 +38,14 @@ def loads(usage: Usage, mix: Mapping[str, int], assumed: Mapping[str, float]) ->
         waits = step["round_trips"] * assumed["round_trip_ms"] + step["upstream_calls"] * assumed["provider_ms"]
         return float(step["cpu_ms"] / assumed["cpu_share"] + waits) / 1000
 
+    requests = total(lambda step: step["invocations"])
     return {
-        "api_requests": total(lambda step: step["invocations"]),
-        "lambda_concurrency": total(seconds),
+        "api_requests": requests,
+        "lambda_concurrency": max(total(seconds), requests / SERVED),
         "table_writes": total(lambda step: step["write_units"]),
         "table_reads": total(lambda step: step["read_units"]),
         "client_index": 1.0,
-        "client_counter": sum(times[step] for step in TOKEN_REQUESTS) / SAMPLED,
+        "client_limit": sum(times[step] for step in REFRESHES),
         "log_bytes": total(lambda step: step["log_bytes"] + assumed["platform_log_bytes"]) / 1_000_000,
     }
 
@@ -52,7 +55,7 @@ def quota_table(usage: Usage, quotas: Mapping[str, Any], assumed: Mapping[str, f
     used = loads(usage, quotas["mix"], assumed)
     head = ["what", "default", *(f"at {rate:,}/s" for rate in RATES), "to get more"]
     lines = [_row(head), _row(["---"] * len(head))]
-    for name, quota in quotas["quota"].items():
+    for name, quota in (quotas["quota"] | quotas["own"]).items():
         cells = [_cell(used[name] * rate, quota["most"]) for rate in RATES]
         lines.append(_row([quota["what"], f"{quota['most']:,} {quota['unit']}", *cells, quota["raise"]]))
     sentences = [_first(rate, used, quotas["quota"]) for rate in RATES]
@@ -65,10 +68,16 @@ def _cell(amount: float, most: float) -> str:
 
 
 def _first(rate: int, used: Mapping[str, float], quotas: Mapping[str, Any]) -> str:
-    share, name = max((used[name] * rate / quota["most"], name) for name, quota in quotas.items())
-    what = quotas[name]["what"]
-    state = f"binds first, {share:.1f} times over" if share > 1 else f"is the nearest, at {share:.0%} of the default"
-    return f"At {rate:,} logins a second: {what} {state}."
+    """Which quota binds first, or several that do so together."""
+    shares = {name: used[name] * rate / quota["most"] for name, quota in quotas.items()}
+    most = max(shares.values())
+    found = [quotas[name]["what"] for name, share in shares.items() if math.isclose(share, most)]
+    one = len(found) == 1
+    if most > 1:
+        state = f"{'binds' if one else 'bind'} first, {most:.1f} times over"
+    else:
+        state = f"{'is' if one else 'are'} the nearest, at {most:.0%} of the default"
+    return f"At {rate:,} logins a second: {' and '.join(found)} {state}."
 
 
 def _row(cells: list[str]) -> str:

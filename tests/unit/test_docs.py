@@ -139,6 +139,17 @@ def test_every_command_and_option_is_told_of_somewhere() -> None:
                 assert re.search(rf"{option}(?![\w-])", told), (name, option)
 
 
+@pytest.mark.parametrize("name", ["client add", "client update"])
+def test_the_operators_page_has_every_option_of_a_client(name: str) -> None:
+    """A row of its table, which may lead to another page. A switch is there in one of its forms."""
+    table = "\n".join(
+        line for line in text_of(PROJECT / "docs" / "operating.md").splitlines() if line.startswith("| `--")
+    )
+    for parameter in leaves()[name].params:
+        forms = {option for option in (*parameter.opts, *parameter.secondary_opts) if option.startswith("--")}
+        assert forms <= OPTIONS_OF_ALL | {"--yes"} or any(f"`{form}`" in table for form in forms), forms
+
+
 @cache
 def targets() -> frozenset[str]:
     """What the Makefile makes, and the variables that it takes."""
