@@ -85,7 +85,9 @@ def test_no_private_member_is_accepted(member: str) -> None:
 
 
 @pytest.mark.parametrize("value", [None, True, 1, 1.5, "", "x", "\ud800", [], [1], [[]], {}, {"verify": 1}])
-@pytest.mark.parametrize("member", ["kty", "crv", "x", "y", "n", "e", "use", "key_ops", "alg", "kid", "x5c", "x5t", "x5u"])
+@pytest.mark.parametrize(
+    "member", ["kty", "crv", "x", "y", "n", "e", "use", "key_ops", "alg", "kid", "x5c", "x5t", "x5u"]
+)
 @pytest.mark.parametrize("algorithm", KEYS)
 def test_a_member_of_any_type_makes_a_key_or_none(algorithm: str, member: str, value: object) -> None:
     """Whoever makes a JWK, a DPoP proof's among them, is a stranger: what he writes must not become a failure of ours."""
