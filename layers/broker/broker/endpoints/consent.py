@@ -38,7 +38,7 @@ def respond(request: Request, runtime: Runtime) -> Response:
             request, title="Sign-in cannot go on", explanation=explanation, code="invalid_request", status=400
         )
     except StoreUnavailable as failure:
-        audit.event("store.unavailable", detail=failure.detail)
+        audit.unavailable(failure)
         error = unavailable()
         return error_page.render(
             request,

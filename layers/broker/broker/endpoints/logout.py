@@ -77,7 +77,7 @@ def respond(request: Request, runtime: Runtime) -> Response:
         audit.event("logout.refused", client_id=refusal.client_id, reason=refusal.reason)
         return _page(request, "invalid_request", refusal.explanation, 400)
     except StoreUnavailable as failure:
-        audit.event("store.unavailable", detail=failure.detail)
+        audit.unavailable(failure)
         error = unavailable()
         return _page(request, error.kind.code, "Please reload this page in a moment.", 503, error.retry_after)
 
