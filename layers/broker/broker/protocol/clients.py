@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 OIDC_SCOPES = ("openid", "profile", "email", "offline_access")
 """Scopes the broker itself understands. Every other scope belongs to the provider and is passed on to it."""
 
+MAX_ENTRIES = 50
+"""Of each of a client's lists, and so of what one request may ask for."""
 SECRET_METHODS = ("client_secret_basic", "client_secret_post")
 
 
