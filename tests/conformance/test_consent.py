@@ -281,6 +281,35 @@ def test_an_answer_counts_for_its_client_person_and_scope(clients: Clients) -> N
     assert is_asked(client, scope="openid profile", prompt="consent"), "asked to ask"
 
 
+@pytest.mark.local_only
+@pytest.mark.spec("PAGE-5", "RFC 6749 10.2", "RFC 8252 8.6")
+@pytest.mark.parametrize(
+    "redirect_uri", ["http://127.0.0.1:9999/cb", "http://localhost/cb", "https://localhost/cb", "com.example.app:/cb"]
+)
+def test_a_public_client_on_the_device_is_asked_every_time(clients: Clients, redirect_uri: str) -> None:
+    """Any program there can say that it is this client: an answer that is remembered would let it in unseen."""
+    client = third_party(clients.base, redirect_uris=(redirect_uri,), origins=())
+    for _ in range(2):
+        question = asked(client)
+        assert "is remembered" not in question.text
+        assert_allowed(question, question.answer())
+    own = register(clients.base, providers=("openid",), redirect_uris=(redirect_uri,), origins=())
+    assert not is_asked(own), "the operator vouches for a first-party one"
+
+
+@pytest.mark.local_only
+@pytest.mark.spec("PAGE-5", "RFC 6749 10.2")
+@pytest.mark.parametrize(
+    "attributes", [{}, {"redirect_uris": ("http://127.0.0.1:9999/cb",), "origins": (), "secret": True}]
+)
+def test_a_client_that_proves_who_it_is_is_asked_once(clients: Clients, attributes: dict[str, Any]) -> None:
+    client = third_party(clients.base, **attributes)
+    question = asked(client)
+    assert "is remembered" in question.text
+    assert_allowed(question, question.answer())
+    assert not is_asked(client)
+
+
 @pytest.mark.spec("PAGE-5", "OpenID Core 3.1.2.1")
 def test_prompt_consent_asks_for_first_party_clients_too(clients: Clients) -> None:
     assert not is_asked(clients.public)

@@ -76,7 +76,7 @@ def _title(runtime: Runtime, provider: str) -> str:
 
 
 def _decide(request: Request, runtime: Runtime, form: Parameters) -> Response:
-    asked, _, _, cookie = _open(request, runtime, form)
+    asked, client, _, cookie = _open(request, runtime, form)
     token, decision = form.get("token") or "", form.get("decision")
     if not secrets.compare_digest(token.encode(), asked.form_token.encode()) or decision not in ("allow", "deny"):
         raise NotAsked
@@ -87,5 +87,5 @@ def _decide(request: Request, runtime: Runtime, form: Parameters) -> Response:
         return redirect_answer.failure(
             request, address, OAuthError(ACCESS_DENIED, "the person denied the access"), cleared
         )
-    code = consent.allow(runtime, runtime.keys.ring(), asked)
+    code = consent.allow(runtime, runtime.keys.ring(), client, asked)
     return redirect_answer.success(request, address, code, cleared)

@@ -20,6 +20,7 @@ from broker.encoding import b64url, from_b64url
 from broker.grants import ending
 from broker.grants.authorization_code import Established, code_for
 from broker.protocol.clients import Client
+from broker.protocol.redirects import is_on_device
 from broker.runtime import Runtime
 from broker.store.grants import Consent, Grant
 
@@ -51,8 +52,16 @@ def is_needed(runtime: Runtime, client: Client, grant: Grant) -> bool:
         return True
     if client.first_party:
         return False
+    if not counts_later(client, grant.redirect_uri):
+        return True
     given = runtime.grants.consent(grant.subject, grant.client_id)
     return given is None or bool(set(grant.granted_scope) - set(given.scope))
+
+
+def counts_later(client: Client, redirect_uri: str) -> bool:
+    """Whether an answer counts for later logins as well. Not for a public client on the person's device: any program there may
+    say that it is this client, and would be let in unseen (RFC 6749 section 10.2, RFC 8252 section 8.6)."""
+    return not (client.is_public and is_on_device(redirect_uri))
 
 
 def ask(runtime: Runtime, established: Established) -> str:
@@ -91,13 +100,13 @@ def question(runtime: Runtime, grant_id: str, browser_secret: str) -> Question:
     return Question(grant, json.loads(contents)["claims"], contents, browser_secret)
 
 
-def allow(runtime: Runtime, ring: KeyRing, asked: Question) -> str:
+def allow(runtime: Runtime, ring: KeyRing, client: Client, asked: Question) -> str:
     """The person agreed. Returns the authorization code. Errors: Refused (answered twice), StoreUnavailable."""
     grant = asked.grant
     code, waiting = code_for(runtime, ring, grant, asked.contents)
-    remembered = Consent(
-        grant.subject, grant.client_id, grant.granted_scope, clock.now() + runtime.settings.consent_memory
-    )
+    until = clock.now() + runtime.settings.consent_memory
+    given = Consent(grant.subject, grant.client_id, grant.granted_scope, until)
+    remembered = given if counts_later(client, grant.redirect_uri) else None
     runtime.grants.approve(waiting, browser_hash=grant.browser_hash, consent=remembered)
     audit.event("consent.given", grant_id=grant.grant_id, client_id=grant.client_id, provider=grant.provider)
     return code
