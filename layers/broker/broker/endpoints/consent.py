@@ -78,7 +78,10 @@ def _title(runtime: Runtime, provider: str) -> str:
 def _decide(request: Request, runtime: Runtime, form: Parameters) -> Response:
     asked, client, _, cookie = _open(request, runtime, form)
     token, decision = form.get("token") or "", form.get("decision")
-    if not secrets.compare_digest(token.encode(), asked.form_token.encode()) or decision not in ("allow", "deny"):
+    if not secrets.compare_digest(token.encode(), asked.form_token(client).encode()) or decision not in (
+        "allow",
+        "deny",
+    ):
         raise NotAsked
     cleared = (cookies.clear_login(request, cookie),)
     address = redirect_answer.address_of(asked.grant)

@@ -25,6 +25,8 @@ from broker.runtime import Runtime
 from broker.store.grants import Consent, Grant
 
 _PURPOSE = "token-broker login under consent"
+_ACCOUNT = "the account"
+"""Stands beside the scopes for the power to act at the provider. No scope token has a space (RFC 6749 section 3.3)."""
 
 
 class NotAsked(Exception):
@@ -40,10 +42,15 @@ class Question:
     contents: bytes = field(repr=False)
     browser_secret: str = field(repr=False)
 
-    @property
-    def form_token(self) -> str:
-        """What the page's form must bring back: proof that the page was shown to this browser (CSRF)."""
-        return form_token(self.browser_secret)
+    def form_token(self, client: Client) -> str:
+        """What the page's form must bring back: proof that this very question was shown to this browser (CSRF)."""
+        shown = " ".join(asked_for(client, self.grant))
+        return b64url(hmac.digest(self.browser_secret.encode(), f"consent form {shown}".encode(), "sha256"))
+
+
+def asked_for(client: Client, grant: Grant) -> tuple[str, ...]:
+    """What the person is asked to agree to: the scope, and the use of his account where the operator lets the client have it."""
+    return (*grant.granted_scope, *((_ACCOUNT,) if client.acts_at(grant.provider) else ()))
 
 
 def is_needed(runtime: Runtime, client: Client, grant: Grant) -> bool:
@@ -55,7 +62,7 @@ def is_needed(runtime: Runtime, client: Client, grant: Grant) -> bool:
     if not counts_later(client, grant.redirect_uri):
         return True
     given = runtime.grants.consent(grant.subject, grant.client_id)
-    return given is None or bool(set(grant.granted_scope) - set(given.scope))
+    return given is None or bool(set(asked_for(client, grant)) - set(given.scope))
 
 
 def counts_later(client: Client, redirect_uri: str) -> bool:
@@ -105,7 +112,7 @@ def allow(runtime: Runtime, ring: KeyRing, client: Client, asked: Question) -> s
     grant = asked.grant
     code, waiting = code_for(runtime, ring, grant, asked.contents)
     until = clock.now() + runtime.settings.consent_memory
-    given = Consent(grant.subject, grant.client_id, grant.granted_scope, until)
+    given = Consent(grant.subject, grant.client_id, asked_for(client, grant), until)
     remembered = given if counts_later(client, grant.redirect_uri) else None
     runtime.grants.approve(waiting, browser_hash=grant.browser_hash, consent=remembered)
     audit.event("consent.given", grant_id=grant.grant_id, client_id=grant.client_id, provider=grant.provider)
@@ -118,8 +125,3 @@ def deny(runtime: Runtime, issuer: str, asked: Question) -> None:
     grant_secret = from_b64url(json.loads(asked.contents)["grant_secret"])
     if ending.end(runtime, issuer, grant.grant_id, "denied", grant_secret=grant_secret):
         audit.event("consent.denied", grant_id=grant.grant_id, client_id=grant.client_id, provider=grant.provider)
-
-
-def form_token(browser_secret: str) -> str:
-    """The anti-forgery token of the consent form."""
-    return b64url(hmac.digest(browser_secret.encode(), b"consent form", "sha256"))

@@ -24,10 +24,11 @@ def render(request: Request, client: Client, asked: Question, login: str, provid
     redirect_uri = asked.grant.redirect_uri
     provider = inert.isolated(provider_title)
     name = parts.client_name(client)
-    fields = page.hidden_fields((("login", login), ("token", asked.form_token)))
+    fields = page.hidden_fields((("login", login), ("token", asked.form_token(client))))
+    listed = parts.permissions(asked.grant.granted_scope, provider, acts=client.acts_at(asked.grant.provider))
     body = (
         f"{_where(client, redirect_uri)}{_person(asked, provider)}"
-        f"<h2>{say('consent.scopes')}</h2>{parts.permissions(asked.grant.granted_scope, provider)}"
+        f"<h2>{say('consent.scopes')}</h2>{listed}"
         f"{_cautions(client, name, redirect_uri)}"
         f'<form method="post" action="{escape(request.issuer)}/consent">{fields}<div class="actions">'
         f'<button type="submit" name="decision" value="allow">{say("consent.allow")}</button>'

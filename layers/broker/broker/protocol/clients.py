@@ -112,6 +112,11 @@ class Client:
         """True when the client cannot keep a secret (RFC 6749 section 2.1)."""
         return self.auth_methods == ("none",)
 
+    def acts_at(self, provider: str) -> bool:
+        """Whether it may use people's accounts at that provider: its API through the broker, or the access token itself. What
+        that opens no scope of the client's limits."""
+        return provider in self.proxy or provider in self.token_exchange
+
     def knows_secret(self, secret: str) -> bool:
         """Whether `secret` is one of this client's, compared in constant time."""
         digest = hash_secret(secret)
