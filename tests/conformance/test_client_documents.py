@@ -256,12 +256,16 @@ def test_a_document_that_was_taken_down_ends_its_client(base: str, documents: Do
 
 
 @pytest.mark.spec("REG-130", SPEC)
-def test_a_host_that_is_down_is_not_a_wrong_client(base: str, documents: DocumentHost) -> None:
-    """503 and not invalid_client: at that a client would throw its registration away."""
+def test_a_host_that_is_down_is_not_a_wrong_client(
+    base: str, documents: DocumentHost, caplog: pytest.LogCaptureFixture
+) -> None:
+    """503 and not invalid_client: at that a client would throw its registration away. The broker's own store is well."""
     documents.put("/client.json", b"", status=500)
     form = {"grant_type": "refresh_token", "refresh_token": "x", "client_id": documents.url()}
     assert_error(post_form(f"{base}/token", form), 503, "temporarily_unavailable")
     assert_refused(base, documents.url(), status=503)
+    assert "client_document.unreachable" in caplog.messages
+    assert "store.unavailable" not in caplog.messages
 
 
 @pytest.mark.spec("REG-130", SPEC)

@@ -13,7 +13,7 @@ import requests
 
 from broker_testing.browser import Browser, forms
 from broker_testing.conformance import Clients
-from broker_testing.journey import Login, TestClient, register
+from broker_testing.journey import Login, TestClient, change, register
 from broker_testing.parallel import at_once
 from broker_testing.sandbox import counted, start_counting
 from conformance.front_channel import assert_error_redirect, assert_page, assert_refused, get_exactly
@@ -279,6 +279,70 @@ def test_an_answer_counts_for_its_client_person_and_scope(clients: Clients) -> N
     assert is_asked(client, username="johnsmith", scope="openid profile"), "another person"
     assert is_asked(third_party(clients.base), scope="openid profile"), "another client"
     assert is_asked(client, scope="openid profile", prompt="consent"), "asked to ask"
+
+
+@pytest.mark.local_only
+@pytest.mark.spec("PAGE-1", "PAGE-5", "RFC 9700 4.4")
+@pytest.mark.parametrize("power", ["proxy", "token_exchange"])
+def test_the_use_of_the_account_is_asked_for(clients: Clients, power: str) -> None:
+    """It opens more than any scope of the client's says, and an answer from before it counts no more."""
+    client, words = third_party(clients.base), "Use your account at"
+    question = asked(client, scope="openid")
+    assert words not in question.text
+    assert "nothing but that you have signed in" in question.text
+    assert_allowed(question, question.answer())
+    assert not is_asked(client, scope="openid")
+    client = change(client, **{power: ("infolobby",)})
+    assert not is_asked(client, scope="openid"), "at another provider"
+    client = change(client, **{power: ("openid",)})
+    question = asked(client, scope="openid")
+    assert words in question.text
+    assert "nothing but that you have signed in" not in question.text
+    assert_allowed(question, question.answer())
+    assert not is_asked(client, scope="openid")
+
+
+@pytest.mark.local_only
+@pytest.mark.spec("PAGE-2", "RFC 9700 4.4")
+def test_an_answer_is_to_the_question_that_was_shown(clients: Clients) -> None:
+    """The client is let have the use of the account while the page stands open."""
+    client = third_party(clients.base)
+    question = asked(client)
+    fields = question.fields | {"decision": "allow"}
+    change(client, proxy=("openid",))
+    assert_refused(question.login.browser.post(f"{clients.base}/consent", fields))
+    anew = Asked(question.login, question.again())
+    assert "Use your account at" in anew.text
+    assert_allowed(anew, anew.answer())
+
+
+@pytest.mark.local_only
+@pytest.mark.spec("PAGE-5", "RFC 6749 10.2", "RFC 8252 8.6")
+@pytest.mark.parametrize(
+    "redirect_uri", ["http://127.0.0.1:9999/cb", "http://localhost/cb", "https://localhost/cb", "com.example.app:/cb"]
+)
+def test_a_public_client_on_the_device_is_asked_every_time(clients: Clients, redirect_uri: str) -> None:
+    """Any program there can say that it is this client: an answer that is remembered would let it in unseen."""
+    client = third_party(clients.base, redirect_uris=(redirect_uri,), origins=())
+    for _ in range(2):
+        question = asked(client)
+        assert "is remembered" not in question.text
+        assert_allowed(question, question.answer())
+    own = register(clients.base, providers=("openid",), redirect_uris=(redirect_uri,), origins=())
+    assert not is_asked(own), "the operator vouches for a first-party one"
+
+
+@pytest.mark.local_only
+@pytest.mark.spec("PAGE-5", "RFC 6749 10.2")
+@pytest.mark.parametrize(
+    "attributes", [{}, {"redirect_uris": ("http://127.0.0.1:9999/cb",), "origins": (), "secret": True}]
+)
+def test_a_client_that_proves_who_it_is_is_asked_once(clients: Clients, attributes: dict[str, Any]) -> None:
+    client = third_party(clients.base, **attributes)
+    question = asked(client)
+    assert "is remembered" in question.text
+    assert_allowed(question, question.answer())
+    assert not is_asked(client)
 
 
 @pytest.mark.spec("PAGE-5", "OpenID Core 3.1.2.1")

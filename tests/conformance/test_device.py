@@ -11,8 +11,8 @@ import requests
 from broker import clock
 from broker_testing.browser import Browser, forms
 from broker_testing.conformance import RESOURCE, Clients
-from broker_testing.device import Device, Person, inputs, is_question, labelled
-from broker_testing.journey import Login, post_form, refresh, userinfo
+from broker_testing.device import GRANT_TYPE, Device, Person, inputs, is_question, labelled
+from broker_testing.journey import Login, post_form, refresh, register, userinfo
 from broker_testing.parallel import at_once
 from broker_testing.sandbox import counted, forget_faults, order_fault, start_counting
 from broker_testing.trouble import pass_time, store_refuses
@@ -177,6 +177,25 @@ def test_the_question(clients: Clients) -> None:
     done = person.browser.get(person.callback_url(person.decide(question, "allow")))
     assert_page(done, 200)  # no second question on the way back
     assert_tokens(device.poll())
+
+
+@pytest.mark.local_only
+@pytest.mark.spec("TOK-90", "RFC 8628 5.4")
+@pytest.mark.parametrize(
+    ("providers", "words"),
+    [
+        (("openid",), "Use your account at <bdi>"),
+        (("openid", "infolobby"), "Use your account on your behalf"),
+    ],
+)
+def test_the_question_says_that_the_account_may_be_used(
+    clients: Clients, providers: tuple[str, ...], words: str
+) -> None:
+    client = register(clients.base, grant_types=(GRANT_TYPE,), providers=providers, proxy=("openid",))
+    device, person = Device(client).begin(scope="openid"), Person(clients.base)
+    text = assert_page(person.enter(device.user_code), 200)
+    assert words in text
+    assert "nothing but that you have signed in" not in text
 
 
 @pytest.mark.spec("TOK-90", "RFC 8628 3.3")

@@ -200,6 +200,8 @@ def _forgeries(key: DPoPKey, claims: Claims) -> dict[str, str]:
         "point off the curve": signed(key.header(jwk={**jwk_of(key.key), "y": b64(b"\x01" * 32)})),
         "short coordinate": signed(key.header(jwk={**jwk_of(key.key), "x": b64(b"\x01" * 31)})),
         "unknown curve": signed(key.header(jwk={**jwk_of(key.key), "crv": "P-521"})),
+        "key_ops no list": signed(key.header(jwk={**jwk_of(key.key), "key_ops": 1})),
+        "key_ops null": signed(key.header(jwk={**jwk_of(key.key), "key_ops": None})),
         "no jwk": signed(key.header(jwk=None)),
         "jwk is text": signed(key.header(jwk="key")),
         "kid and no jwk": signed(key.header(jwk=None, kid="1")),

@@ -19,7 +19,7 @@ from broker_testing.receiver import Receiver, receiver
 from broker_testing.sandbox import counted, end_at_provider, order_fault, start_counting
 from broker_testing.signing import new_key
 from broker_testing.trouble import pass_time, store_refuses
-from conformance.test_refresh_cookie import cookie_of, logged_in
+from conformance.test_refresh_cookie import by_cookie, cookie_of, logged_in
 from conformance.wire import assert_alive, assert_dead, assert_error, assert_goes_on, assert_invalid_token, verified
 
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
@@ -164,6 +164,20 @@ def test_a_registered_address_of_another_client(clients: Clients) -> None:
 
 
 @pytest.mark.spec("GEN-143", "OpenID RP-Initiated Logout 6")
+def test_a_hint_of_another_login_leaves_the_browser_its_own(clients: Clients) -> None:
+    """Logout CSRF: a stranger's page sends the browser here with an ID token of the stranger's own login."""
+    client = clients.refresh_cookie
+    _, cookie = logged_in(client)
+    strangers, _ = logged_in(client)
+    for sent in (cookie, None):
+        response = log_out(clients.base, id_token_hint=strangers["id_token"], cookie=sent)
+        assert response.status_code == 200
+        assert "set-cookie" not in response.headers
+    assert_invalid_token(userinfo(clients.base, strangers["access_token"]))
+    assert by_cookie(client, cookie).status_code == 200
+
+
+@pytest.mark.spec("GEN-143", "OpenID RP-Initiated Logout 6")
 def test_without_a_hint_nothing_ends_and_nothing_redirects(clients: Clients) -> None:
     client = clients.post_logout
     tokens = Login(client).tokens()
@@ -286,7 +300,7 @@ def test_what_a_stranger_wrote_is_not_on_the_page(clients: Clients) -> None:
 def test_signing_out_clears_the_refresh_cookie_and_ends_the_login(clients: Clients) -> None:
     client = clients.refresh_cookie
     tokens, cookie = logged_in(client)
-    response = log_out(clients.base, id_token_hint=tokens["id_token"])
+    response = log_out(clients.base, id_token_hint=tokens["id_token"], cookie=cookie)
     assert_page(response, 200, "You are signed out")
     assert cookie_of(response) == f"{cookie.partition('=')[0]}="
     assert "Max-Age=0" in response.headers["set-cookie"]

@@ -19,6 +19,7 @@ from broker import clock
 from broker.encoding import b64url, from_b64url
 from broker.runtime import runtime
 from broker.store.aws import client
+from broker_testing.device import GRANT_TYPE, Device
 from broker_testing.journey import Login, TestClient, post_form, refresh, register, revoke, userinfo
 from broker_testing.proxy import EXCHANGING, REACHING, call, exchange
 from sandbox_provider import clock as sandbox_clock
@@ -314,3 +315,31 @@ def test_a_request_that_is_wrong_in_itself_costs_nothing(base: str, traffic: Tra
         assert (status == 400) or "error=" in answer.headers["location"]
     form = {"grant_type": "password", "username": "johndoe"} | login.client.credentials()
     assert_refused_for_nothing(traffic, lambda: post_form(f"{base}/token", form), 400, "unsupported_grant_type")
+
+
+def test_more_than_any_client_may_have_costs_nothing(base: str, traffic: Traffic) -> None:
+    """Each would be a condition of the write, and one that is too long for DynamoDB looks like a failure of the store."""
+    device = Device(register(base, grant_types=(GRANT_TYPE,)))
+    registered = warm_client(base, "infolobby")
+    tokens, login = Login(registered).tokens(), Login(registered)
+    login.run()
+    device.begin()
+    scope = " ".join(f"s{number}" for number in range(200))
+    resources = [f"https://api{number}.example" for number in range(200)]
+
+    def ask(**form: Any) -> requests.Response:
+        return requests.post(f"{base}/token", data=form, timeout=30)
+
+    again = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]} | registered.credentials()
+    code = {"grant_type": "authorization_code", "code": login.answer["code"]} | registered.credentials()
+    poll = {"grant_type": GRANT_TYPE, "device_code": device.answer["device_code"]} | device.client.credentials()
+    for form, error in (
+        (again | {"scope": scope}, "invalid_scope"),
+        (again | {"resource": resources}, "invalid_target"),
+        (code | {"code_verifier": login.verifier, "resource": resources}, "invalid_target"),
+        (poll | {"resource": resources}, "invalid_target"),
+    ):
+        answer, sent = traffic.of(partial(ask, **form))
+        assert (answer.status_code, answer.json()["error"], sent) == (400, error, NOTHING)
+    assert login.redeem().status_code == 200
+    assert refresh(registered, tokens["refresh_token"]).status_code == 200

@@ -398,7 +398,9 @@ def test_a_function_that_meets_a_key_of_an_emergency_looks_once_more(broker: Bro
         assert broker.read == 1
 
 
-def test_a_key_that_may_be_new_is_never_refused_without_a_look(broker: Broker) -> None:
+def test_a_key_that_may_be_new_is_never_refused_without_a_look(
+    broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
     """Somebody's made-up token used the look up; the next, genuine one is asked to come back, and its login lives."""
     client = register(broker.base)
     token = Login(client).tokens()["refresh_token"]
@@ -419,6 +421,8 @@ def test_a_key_that_may_be_new_is_never_refused_without_a_look(broker: Broker) -
     refused(waiting, 503, "temporarily_unavailable")
     assert waiting.headers["retry-after"] == "2"
     assert broker.read == 0
+    assert "keys.not_known" in caplog.messages
+    assert "store.unavailable" not in caplog.messages, "a stranger could roll a deployment back"
     broker.forward(REREAD_SECONDS)
     good(refresh(client, genuine))
     assert broker.read == 1

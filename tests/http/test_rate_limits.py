@@ -90,9 +90,24 @@ def test_refreshes_never_block_a_login(base: str, limits: Limits) -> None:
 def test_another_client_is_unaffected(base: str, limits: Limits) -> None:
     flooding, other = register(base, secret=True), Login(register(base, secret=True))
     token = other.tokens()["refresh_token"]
-    limits(token__refresh_token__client=10)
-    assert [garbage(flooding).status_code for _ in range(2)] == [400, 429]
+    limits(token__refresh_token__client=2)
+    assert [garbage(flooding).status_code for _ in range(3)] == [400, 400, 429]
     assert refresh(other.client, token).status_code == 200
+
+
+def test_strangers_codes_do_not_lock_out_a_backend(base: str, limits: Limits) -> None:
+    """A backend sends the code that came to its callback, whoever made it: what it is refused is no guess of its own."""
+    backend = register(base, secret=True)
+    limits(token__authorization_code__address=30, token__authorization_code__client=100)
+    assert {garbage(backend, "authorization_code").status_code for _ in range(40)} == {400}
+    assert Login(backend).tokens()["access_token"]
+
+
+def test_a_client_that_registered_itself_is_counted_by_its_address_too(base: str, limits: Limits) -> None:
+    """Whoever may register clients could otherwise have as many budgets as he likes."""
+    stranger = register(base, secret=True, dynamic=True)
+    limits(token__refresh_token__address=20)
+    assert [garbage(stranger).status_code for _ in range(3)] == [400, 400, 429]
 
 
 def test_somebody_who_claims_a_client_id_does_not_use_up_its_budget(base: str, limits: Limits) -> None:

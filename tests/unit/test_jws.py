@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import pytest
 
@@ -20,6 +21,8 @@ RFC_7638_KEY = {
     "alg": "RS256",
     "kid": "2011-04-29",
 }
+
+KEYS = {algorithm: new_key(algorithm) for algorithm in ("ES256", "RS256", "EdDSA")}
 
 
 def test_thumbprint_of_rfc_7638() -> None:
@@ -79,6 +82,26 @@ def test_no_private_member_is_accepted(member: str) -> None:
         jws.verification_key(jwk | {member: "x"})
     with pytest.raises(jws.BadKey):
         jws.key_set(jwk_set(jwk, jwk_of(new_key()) | {member: "x"}))
+
+
+@pytest.mark.parametrize("value", [None, True, 1, 1.5, "", "x", "\ud800", [], [1], [[]], {}, {"verify": 1}])
+@pytest.mark.parametrize(
+    "member", ["kty", "crv", "x", "y", "n", "e", "use", "key_ops", "alg", "kid", "x5c", "x5t", "x5u"]
+)
+@pytest.mark.parametrize("algorithm", KEYS)
+def test_a_member_of_any_type_makes_a_key_or_none(algorithm: str, member: str, value: object) -> None:
+    """Whoever makes a JWK, a DPoP proof's among them, is a stranger: what he writes must not become a failure of ours."""
+    jwk = jwk_of(KEYS[algorithm]) | {member: value}
+    for read in (lambda: jws.verification_key(jwk), lambda: jws.key_set(jwk_set(jwk))):
+        with suppress(jws.BadKey):
+            read()
+
+
+@pytest.mark.parametrize("value", [None, True, 1, "verify", {"verify": 1}, ["sign"]])
+def test_key_operations_that_do_not_say_verify(value: object) -> None:
+    """RFC 7517 section 4.3: an array of strings."""
+    assert jws.verification_key(jwk_of(new_key()) | {"key_ops": value}).algorithms == ()
+    assert jws.verification_key(jwk_of(new_key()) | {"key_ops": ["verify"]}).algorithms == ("ES256",)
 
 
 @pytest.mark.parametrize(

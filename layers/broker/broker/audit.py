@@ -7,12 +7,15 @@ metrics too (broker.metrics).
 import json
 import logging
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
 from broker import clock, metrics
+
+if TYPE_CHECKING:
+    from broker.store.aws import StoreUnavailable
 
 EVENTS: dict[str, frozenset[str]] = {
     "login.started": frozenset({"grant_id", "client_id", "provider"}),
@@ -79,6 +82,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "keys.read": frozenset({"age_days"}),
     "keys.rotated": frozenset({"step", "added", "removed"}),
     "keys.rotation_failed": frozenset({"step", "detail"}),
+    "keys.not_known": frozenset({"detail"}),
     "store.unavailable": frozenset({"detail"}),
     "request.failed": frozenset({"error_type"}),
 }
@@ -139,3 +143,9 @@ def event(name: str, **values: object) -> None:
         raise ValueError(f"audit event {name} with fields {sorted(values)} is not registered")
     fields = {field: value for field, value in values.items() if value not in (None, "")}
     logger.info(name, extra={"audit": name} | fields | metrics.members(name, fields, clock.now_ms()))
+
+
+def unavailable(failure: "StoreUnavailable") -> None:
+    """Write why something could not be done now: as a failure of the store only if it was one, as that stops deployments."""
+    if failure.event is not None:
+        event(failure.event, detail=failure.detail)

@@ -31,6 +31,8 @@ REMEMBERED = 200
 class ClientDocumentUnavailable(StoreUnavailable):
     """A client's document cannot be read now, and no earlier reading is there. The same request may succeed later."""
 
+    event = None  # client_document.unreachable has said it, and it is no failure of the store
+
 
 class ClientDirectory:
     """Looks clients up by their id."""

@@ -76,7 +76,7 @@ def respond(request: Request, runtime: Runtime, adapt: Adapt = Adapted) -> Respo
     except NoRedirect as refusal:
         return _refuse(request, client, refusal)
     except StoreUnavailable as failure:
-        audit.event("store.unavailable", detail=failure.detail)
+        audit.unavailable(failure)
         error = unavailable()
     except OAuthError as refusal:
         error = refusal

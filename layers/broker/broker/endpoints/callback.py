@@ -135,7 +135,7 @@ def respond(request: Request, runtime: Runtime) -> Response:
         )
         return _page(request, "invalid_request", explanation, 400)
     except StoreUnavailable as failure:
-        audit.event("store.unavailable", detail=failure.detail)
+        audit.unavailable(failure)
         return _reload(request)
     except ProviderUnreachable as failure:  # nothing is used up yet
         audit.event("callback.refused", provider=name if name.isalnum() else None, reason=failure.detail)
@@ -225,7 +225,7 @@ def _continue(claimed: _Claimed, answer: CallbackAnswer | None, problem: str | N
         code, waiting = authorization_code.code_for(runtime, claimed.ring, established.grant, established.contents)
         runtime.grants.finish_exchange(waiting, established.link)
     except StoreUnavailable as failure:
-        audit.event("store.unavailable", detail=failure.detail)
+        audit.unavailable(failure)
         # The state is used up, so the page could not be reloaded; the client is told to begin again.
         return claimed.failure(unavailable())
     except Refused:
@@ -336,7 +336,7 @@ def _fail(claimed: _Claimed, error: OAuthError) -> Response:
             detail = error.detail if error.detail == reconnect_request.OTHER_ACCOUNT else ""
             runtime.grants.end(login.grant_id, "denied" if denied else "login_failed", detail=detail)
     except StoreUnavailable as failure:
-        audit.event("store.unavailable", detail=failure.detail)
+        audit.unavailable(failure)
     audit.event(
         "login.denied" if denied else "login.failed",
         grant_id=login.grant_id,

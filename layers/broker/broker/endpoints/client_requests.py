@@ -55,7 +55,7 @@ def _answer(request: Request, runtime: Runtime, step: Step, form: Parameters, ga
         headers = {**response.headers, **cors.headers(request, client)}
         return Response(response.status, response.body, headers, response.cookies)
     except StoreUnavailable as error:
-        audit.event("store.unavailable", detail=error.detail)
+        audit.unavailable(error)
         return refuse(request, runtime, client, unavailable())
     except OAuthError as error:
         client_id = client.client_id if client else None

@@ -38,7 +38,7 @@ def respond(request: Request, runtime: Runtime) -> Response:
             request, title="Sign-in cannot go on", explanation=explanation, code="invalid_request", status=400
         )
     except StoreUnavailable as failure:
-        audit.event("store.unavailable", detail=failure.detail)
+        audit.unavailable(failure)
         error = unavailable()
         return error_page.render(
             request,
@@ -76,9 +76,12 @@ def _title(runtime: Runtime, provider: str) -> str:
 
 
 def _decide(request: Request, runtime: Runtime, form: Parameters) -> Response:
-    asked, _, _, cookie = _open(request, runtime, form)
+    asked, client, _, cookie = _open(request, runtime, form)
     token, decision = form.get("token") or "", form.get("decision")
-    if not secrets.compare_digest(token.encode(), asked.form_token.encode()) or decision not in ("allow", "deny"):
+    if not secrets.compare_digest(token.encode(), asked.form_token(client).encode()) or decision not in (
+        "allow",
+        "deny",
+    ):
         raise NotAsked
     cleared = (cookies.clear_login(request, cookie),)
     address = redirect_answer.address_of(asked.grant)
@@ -87,5 +90,5 @@ def _decide(request: Request, runtime: Runtime, form: Parameters) -> Response:
         return redirect_answer.failure(
             request, address, OAuthError(ACCESS_DENIED, "the person denied the access"), cleared
         )
-    code = consent.allow(runtime, runtime.keys.ring(), asked)
+    code = consent.allow(runtime, runtime.keys.ring(), client, asked)
     return redirect_answer.success(request, address, code, cleared)

@@ -93,7 +93,7 @@ def respond(request: Request, runtime: Runtime) -> Response:
         audit.event("device_page.refused", reason="too many codes")
         return _error(request, "slow_down", _TOO_MANY, 429, refusal.retry_after)
     except StoreUnavailable as failure:
-        audit.event("store.unavailable", detail=failure.detail)
+        audit.unavailable(failure)
         error = unavailable()
     except OAuthError as refusal:
         error = refusal

@@ -48,7 +48,7 @@ def _answer(endpoint: Endpoint, request: Request, broker: Runtime) -> Response:
     try:
         return endpoint(request, broker)
     except StoreUnavailable as error:
-        audit.event("store.unavailable", detail=error.detail)
+        audit.unavailable(error)
         return error_response(unavailable())
     except Exception as error:  # whatever it is, the client gets a well-formed 500
         # The message of an unknown exception may quote anything, so only its type and where it came from are logged.

@@ -71,12 +71,13 @@ def respond(request: Request, runtime: Runtime) -> Response:
             return _without_hint(request, runtime, asked, parameters)
         secret = _secret_in_cookie(request, runtime, asked)
         _end(request, runtime, asked.client, asked.grant_id, secret)
-        return _signed_out(request, asked)
+        # Anybody's page can send the browser here with a hint of its own: the cookie of another login stays (logout CSRF).
+        return _signed_out(asked, () if secret is None else (_without_refresh(request, asked.client),))
     except LogoutRefused as refusal:
         audit.event("logout.refused", client_id=refusal.client_id, reason=refusal.reason)
         return _page(request, "invalid_request", refusal.explanation, 400)
     except StoreUnavailable as failure:
-        audit.event("store.unavailable", detail=failure.detail)
+        audit.unavailable(failure)
         error = unavailable()
         return _page(request, error.kind.code, "Please reload this page in a moment.", 503, error.retry_after)
 
@@ -149,7 +150,7 @@ def _without_hint(request: Request, runtime: Runtime, asked: _Asked, parameters:
     handle = _handle_in_cookie(request, runtime, asked.client)
     if handle is not None:
         _end(request, runtime, asked.client, handle.grant_id, handle.secret)
-    return _signed_out(request, asked, (cookies.clear_logout(request, name),))
+    return _signed_out(asked, (cookies.clear_logout(request, name), _without_refresh(request, asked.client)))
 
 
 def _handle_in_cookie(request: Request, runtime: Runtime, client: Client) -> handles.Handle | None:
@@ -158,8 +159,8 @@ def _handle_in_cookie(request: Request, runtime: Runtime, client: Client) -> han
 
 
 def _secret_in_cookie(request: Request, runtime: Runtime, asked: _Asked) -> bytes | None:
-    """The grant secret, if this browser happened to send it, so that the provider can be told; a client's page on another
-    site never brings it (SameSite=Strict)."""
+    """The grant secret, if the browser's refresh cookie is of the login that the hint names, so that the provider can be told;
+    a page on another site never brings it (SameSite=Strict)."""
     if not asked.client.refresh_cookie:
         return None
     handle = _handle_in_cookie(request, runtime, asked.client)
@@ -170,10 +171,11 @@ def _end(request: Request, runtime: Runtime, client: Client, grant_id: str, gran
     ending.end(runtime, request.issuer, grant_id, "logout", client_id=client.client_id, grant_secret=grant_secret)
 
 
-def _signed_out(request: Request, asked: _Asked, cleared: tuple[str, ...] = ()) -> Response:
-    if asked.client.refresh_cookie:
-        name = cookies.refresh_cookie_name(request, asked.client.client_id)
-        cleared = (*cleared, cookies.clear_refresh(request, name))
+def _without_refresh(request: Request, client: Client) -> str:
+    return cookies.clear_refresh(request, cookies.refresh_cookie_name(request, client.client_id))
+
+
+def _signed_out(asked: _Asked, cleared: tuple[str, ...]) -> Response:
     if asked.return_to is not None:
         return redirect_answer.see_other(asked.return_to, cleared)
     page = logout_page.done(asked.client)

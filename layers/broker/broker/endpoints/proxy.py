@@ -98,7 +98,7 @@ def _respond(request: Request, runtime: Runtime) -> Response:
     except OAuthError as error:
         return bearer.challenge(request, runtime, None, error)
     except StoreUnavailable as error:
-        audit.event("store.unavailable", detail=error.detail)
+        audit.unavailable(error)
         return bearer.challenge(request, runtime, None, unavailable())
     gate = Gate(request, runtime, "proxy", token)
     return gate.close(_answer(request, runtime, token, gate))
@@ -129,7 +129,7 @@ def _answer(request: Request, runtime: Runtime, token: AccessToken, gate: Gate) 
     except OAuthError as error:
         return bearer.challenge(request, runtime, client, error)
     except StoreUnavailable as error:
-        audit.event("store.unavailable", detail=error.detail)
+        audit.unavailable(error)
         return bearer.challenge(request, runtime, client, unavailable())
     except _Failed as failed:
         response = bearer.challenge(request, runtime, client, failed.failure.answer)

@@ -49,8 +49,10 @@ class Gate:
         if client is not None:
             # Anybody can say that he is a public client, so its budget is apart for each address.
             key = f"{client.client_id}|{self._address}" if client.is_public else client.client_id
-            self._subjects = (*self._subjects, Subject(f"{self._endpoint}.client", key))
-            self._limiter.check(self._subjects[1:])
+            counted = Subject(f"{self._endpoint}.client", key)
+            self._limiter.check((counted,))
+            self._subjects = (counted,) if _is_known(client) else (*self._subjects, counted)
+            self._harmless = _is_known(client)
         self._count = self._limiter.count(self._subjects)
 
     def forgive(self) -> None:
@@ -69,6 +71,15 @@ class Gate:
             self._limiter.finish(self._count, failed=400 <= response.status < 500 and not self._harmless)
         fields = {} if "ratelimit" in response.headers else self._limiter.headers(self._subjects)
         return Response(response.status, response.body, {**response.headers, **fields}, response.cookies)
+
+
+def _is_known(client: Client) -> bool:
+    """Whether the operator registered the client and it has proven to be that one, with a secret or a key.
+
+    A backend sends what strangers' browsers brought it. Were its refusals taken for guesses, or its one address for one person's,
+    a stranger with a few made-up codes could lock all its users out.
+    """
+    return not client.is_public and not client.dynamic
 
 
 def token_endpoint(grant_type: str | None) -> str:

@@ -74,7 +74,7 @@ def _answer(request: Request, runtime: Runtime, client_id: str | None, gate: Gat
     except InvalidRegistration as invalid:
         error = client_metadata.refusal(invalid)
     except StoreUnavailable as failure:
-        audit.event("store.unavailable", detail=failure.detail)
+        audit.unavailable(failure)
         return error_response(unavailable())
     except OAuthError as refused:
         error = refused

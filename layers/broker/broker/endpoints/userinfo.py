@@ -81,7 +81,7 @@ def _respond(request: Request, runtime: Runtime) -> Response:
     except OAuthError as error:
         return bearer.challenge(request, runtime, client, error, scope="openid")
     except StoreUnavailable as error:
-        audit.event("store.unavailable", detail=error.detail)
+        audit.unavailable(error)
         return bearer.challenge(request, runtime, client, unavailable())
 
 

@@ -19,6 +19,7 @@ from broker.protocol import pkce
 from broker.protocol.clients import Client
 from broker.protocol.errors import INVALID_GRANT, INVALID_REQUEST, INVALID_TARGET, OAuthError
 from broker.protocol.parameters import Parameters
+from broker.protocol.scopes import parse_resources
 from broker.runtime import Runtime
 from broker.store.grants import AnswerLost, Grant, Link, Refused
 from broker.upstream.renewal import can_refresh
@@ -110,7 +111,7 @@ def redeem(runtime: Runtime, issuer: Issuer, client: Client, form: Parameters) -
         challenge=pkce.challenge_of(verifier) if verifier is not None else None,
         redirect_uri=form.get("redirect_uri"),
         redirect_uri_optional=not client.require_redirect_uri,
-        resource=form.all("resource"),
+        resource=parse_resources(form.all("resource")),
         jkt=issuer.jkt,
     )
     key = issuer.ring.handle_key()

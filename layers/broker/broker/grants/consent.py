@@ -20,10 +20,13 @@ from broker.encoding import b64url
 from broker.grants import ending
 from broker.grants.authorization_code import Established, code_for
 from broker.protocol.clients import Client
+from broker.protocol.redirects import is_on_device
 from broker.runtime import Runtime
 from broker.store.grants import Consent, Grant
 
 _PURPOSE = "token-broker login under consent"
+_ACCOUNT = "the account"
+"""Stands beside the scopes for the power to act at the provider. No scope token has a space (RFC 6749 section 3.3)."""
 
 
 class NotAsked(Exception):
@@ -39,10 +42,15 @@ class Question:
     contents: bytes = field(repr=False)
     browser_secret: str = field(repr=False)
 
-    @property
-    def form_token(self) -> str:
-        """What the page's form must bring back: proof that the page was shown to this browser (CSRF)."""
-        return form_token(self.browser_secret)
+    def form_token(self, client: Client) -> str:
+        """What the page's form must bring back: proof that this very question was shown to this browser (CSRF)."""
+        shown = " ".join(asked_for(client, self.grant))
+        return b64url(hmac.digest(self.browser_secret.encode(), f"consent form {shown}".encode(), "sha256"))
+
+
+def asked_for(client: Client, grant: Grant) -> tuple[str, ...]:
+    """What the person is asked to agree to: the scope, and the use of his account where the operator lets the client have it."""
+    return (*grant.granted_scope, *((_ACCOUNT,) if client.acts_at(grant.provider) else ()))
 
 
 def is_needed(runtime: Runtime, client: Client, grant: Grant) -> bool:
@@ -51,8 +59,16 @@ def is_needed(runtime: Runtime, client: Client, grant: Grant) -> bool:
         return True
     if client.first_party:
         return False
+    if not counts_later(client, grant.redirect_uri):
+        return True
     given = runtime.grants.consent(grant.subject, grant.client_id)
-    return given is None or bool(set(grant.granted_scope) - set(given.scope))
+    return given is None or bool(set(asked_for(client, grant)) - set(given.scope))
+
+
+def counts_later(client: Client, redirect_uri: str) -> bool:
+    """Whether an answer counts for later logins as well. Not for a public client on the person's device: any program there may
+    say that it is this client, and would be let in unseen (RFC 6749 section 10.2, RFC 8252 section 8.6)."""
+    return not (client.is_public and is_on_device(redirect_uri))
 
 
 def ask(runtime: Runtime, established: Established) -> str:
@@ -91,13 +107,13 @@ def question(runtime: Runtime, grant_id: str, browser_secret: str) -> Question:
     return Question(grant, json.loads(contents)["claims"], contents, browser_secret)
 
 
-def allow(runtime: Runtime, ring: KeyRing, asked: Question) -> str:
+def allow(runtime: Runtime, ring: KeyRing, client: Client, asked: Question) -> str:
     """The person agreed. Returns the authorization code. Errors: Refused (answered twice), StoreUnavailable."""
     grant = asked.grant
     code, waiting = code_for(runtime, ring, grant, asked.contents)
-    remembered = Consent(
-        grant.subject, grant.client_id, grant.granted_scope, clock.now() + runtime.settings.consent_memory
-    )
+    until = clock.now() + runtime.settings.consent_memory
+    given = Consent(grant.subject, grant.client_id, asked_for(client, grant), until)
+    remembered = given if counts_later(client, grant.redirect_uri) else None
     runtime.grants.approve(waiting, browser_hash=grant.browser_hash, consent=remembered)
     audit.event("consent.given", grant_id=grant.grant_id, client_id=grant.client_id, provider=grant.provider)
     return code
@@ -112,8 +128,3 @@ def deny(runtime: Runtime, issuer: str, asked: Question) -> None:
     grant = asked.grant
     if ending.end(runtime, issuer, grant.grant_id, "denied"):
         audit.event("consent.denied", grant_id=grant.grant_id, client_id=grant.client_id, provider=grant.provider)
-
-
-def form_token(browser_secret: str) -> str:
-    """The anti-forgery token of the consent form."""
-    return b64url(hmac.digest(browser_secret.encode(), b"consent form", "sha256"))

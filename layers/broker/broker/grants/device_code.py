@@ -29,6 +29,7 @@ from broker.protocol.errors import (
     OAuthError,
 )
 from broker.protocol.parameters import Parameters
+from broker.protocol.scopes import parse_resources
 from broker.runtime import Runtime
 from broker.store.device_logins import WAITING
 from broker.store.grants import AnswerLost, Grant, Refused, new_grant_id
@@ -102,13 +103,14 @@ def redeem(runtime: Runtime, issuer: Issuer, client: Client, form: Parameters) -
     handle = handles.read(Kind.DEVICE, form.require("device_code"), issuer.ring)
     if handle is None:
         raise OAuthError(INVALID_GRANT, "the device_code is not one that was issued here")
+    resource = parse_resources(form.all("resource"))
     try:
         runtime.device_logins.poll(
             handle.grant_id, code_hash=handles.fingerprint(handle.secret), client_id=client.client_id
         )
     except Refused as refused:
         ready = _ready_or_raise(runtime, issuer, client, handle, refused.grant)
-        return _redeem_ready(runtime, issuer, client, handle, ready, form.all("resource"))
+        return _redeem_ready(runtime, issuer, client, handle, ready, resource)
     raise OAuthError(AUTHORIZATION_PENDING, "the person has not finished yet")
 
 

@@ -79,10 +79,10 @@ def _settle(runtime: Runtime, message: Message) -> bool:
     except LinkRefused:
         pass  # the login has ended, or has newer tokens
     except StoreUnavailable as failure:
-        audit.event("store.unavailable", detail=failure.detail)
+        audit.unavailable(failure)
         return False
     try:
         runtime.rescue.delete(message)
     except StoreUnavailable as failure:  # it comes again, and is then older than what is written
-        audit.event("store.unavailable", detail=failure.detail)
+        audit.unavailable(failure)
     return True

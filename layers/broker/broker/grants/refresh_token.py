@@ -13,7 +13,7 @@ from broker.grants.issuing import Issuer, TokenAnswer
 from broker.protocol.clients import Client
 from broker.protocol.errors import INVALID_GRANT, INVALID_SCOPE, INVALID_TARGET, OAuthError
 from broker.protocol.parameters import Parameters
-from broker.protocol.scopes import parse_scope
+from broker.protocol.scopes import parse_resources, parse_scope
 from broker.runtime import Runtime
 from broker.store.grants import Grant, Refused
 
@@ -28,7 +28,7 @@ def refresh(runtime: Runtime, issuer: Issuer, client: Client, refresh_token: str
     if handle is None:
         raise OAuthError(INVALID_GRANT, "the refresh token is not one that was issued here")
     scope = parse_scope(form.get("scope"))
-    resource = form.all("resource")
+    resource = parse_resources(form.all("resource"))
     due = handle.due
     if due and due <= clock.now():
         due = _renew_upstream(runtime, issuer, client, handle, scope)

@@ -474,7 +474,7 @@ def _give_back(
     try:
         need.runtime.grants.release_lease(link, lease_id, cool_until, refusals=refusals, refused_since=refused_since)
     except StoreUnavailable as failure:
-        audit.event("store.unavailable", detail=failure.detail)
+        audit.unavailable(failure)
 
 
 def _without_lease(need: _Need, held: Fresh, current: Link | None) -> Fresh:

@@ -8,13 +8,12 @@ from html import escape
 from urllib.parse import urlsplit
 
 from broker.gateway import Request, Response
-from broker.grants.consent import Question
+from broker.grants.consent import Question, counts_later
 from broker.pages import inert, page, parts
 from broker.pages.branding import current, say
 from broker.protocol.client_id_urls import looks_like_url
 from broker.protocol.clients import Client
-
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+from broker.protocol.redirects import is_on_device
 
 
 def render(request: Request, client: Client, asked: Question, login: str, provider_title: str) -> Response:
@@ -25,15 +24,16 @@ def render(request: Request, client: Client, asked: Question, login: str, provid
     redirect_uri = asked.grant.redirect_uri
     provider = inert.isolated(provider_title)
     name = parts.client_name(client)
-    fields = page.hidden_fields((("login", login), ("token", asked.form_token)))
+    fields = page.hidden_fields((("login", login), ("token", asked.form_token(client))))
+    listed = parts.permissions(asked.grant.granted_scope, provider, acts=client.acts_at(asked.grant.provider))
     body = (
         f"{_where(client, redirect_uri)}{_person(asked, provider)}"
-        f"<h2>{say('consent.scopes')}</h2>{parts.permissions(asked.grant.granted_scope, provider)}"
+        f"<h2>{say('consent.scopes')}</h2>{listed}"
         f"{_cautions(client, name, redirect_uri)}"
         f'<form method="post" action="{escape(request.issuer)}/consent">{fields}<div class="actions">'
         f'<button type="submit" name="decision" value="allow">{say("consent.allow")}</button>'
         f'<button type="submit" name="decision" value="deny" class="quiet">{say("consent.deny")}</button></div></form>'
-        f'<p class="small after">{say("consent.remembered")}</p>{_links(client)}'
+        f"{_remembered(client, redirect_uri)}{_links(client)}"
     )
     return page.render(
         current().text("consent.title"),
@@ -82,13 +82,17 @@ def _person(asked: Question, provider: str) -> str:
 def _cautions(client: Client, name: str, redirect_uri: str) -> str:
     """What a person should know before he answers, the gravest first."""
     host = _return_host(redirect_uri)
-    on_device = not host or (urlsplit(redirect_uri).hostname or "") in _LOOPBACK
+    on_device = not host or is_on_device(redirect_uri)
     grave = [say("consent.device")] if on_device else []
     grave += [say("consent.unchecked")] if client.dynamic else []
     warnings = "".join(f'<p class="warning">{words}</p>' for words in grave)
     notes = [] if on_device else [say("consent.return", host=f'<strong dir="ltr">{escape(host)}</strong>')]
     notes += [] if client.first_party else [say("consent.third", client=name)]
     return f'{warnings}<p class="soft after">{" ".join(notes)}</p>' if notes else warnings
+
+
+def _remembered(client: Client, redirect_uri: str) -> str:
+    return f'<p class="small after">{say("consent.remembered")}</p>' if counts_later(client, redirect_uri) else ""
 
 
 def _links(client: Client) -> str:

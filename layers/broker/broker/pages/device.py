@@ -52,7 +52,8 @@ def confirm(
     fields = page.hidden_fields((("user_code", user_code), ("token", token)))
     titles = [inert.isolated(provider.title) for provider in choice.values()]
     unchecked = f'<p class="warning">{say("device.unchecked")}</p>' if client.dynamic else ""
-    asked = parts.permissions(login.scope, titles[0] if len(titles) == 1 else None)
+    acts = any(client.acts_at(name) for name in choice)
+    asked = parts.permissions(login.scope, titles[0] if len(titles) == 1 else None, acts=acts)
     body = (
         f"{_problem(problem)}<p>{say('device.compare')}</p>"
         f'<p class="usercode"><code dir="ltr">{device.shown(user_code)}</code></p>'

@@ -12,12 +12,15 @@ def client_name(client: Client) -> str:
     return inert.isolated(client.name) if inert.text(client.name) else say("client.unnamed")
 
 
-def permissions(scope: tuple[str, ...], provider: str | None) -> str:
-    """HTML of the list of what the client may do. `provider`: HTML of its title, None when it is still to be chosen."""
-    if not set(scope) - {"openid"}:
+def permissions(scope: tuple[str, ...], provider: str | None, *, acts: bool) -> str:
+    """HTML of the list of what the client may do. `provider`: HTML of its title, None when it is still to be chosen; `acts`:
+    whether it may use the account there, which is said first."""
+    if not acts and not set(scope) - {"openid"}:
         words = [say("consent.scope.none")]
     else:
         words = [say(f"consent.scope.{one}") if one in OIDC_SCOPES else _of_provider(one, provider) for one in scope]
+    if acts:
+        words.insert(0, say("device.account") if provider is None else say("consent.account", provider=provider))
     return f'<ul class="scopes">{"".join(f"<li>{icons.CHECK}{one}</li>" for one in words)}</ul>'
 
 

@@ -25,6 +25,7 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
         "consent.person": "Signed in at {provider}",
         "consent.unnamed": "Your account at {provider}",
         "consent.scopes": "If you allow it, this application can",
+        "consent.account": "Use your account at {provider} on your behalf",
         "consent.scope.openid": "Recognise you when you come back",
         "consent.scope.profile": "See your name and the rest of your profile",
         "consent.scope.email": "See your e-mail address",
@@ -56,6 +57,7 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
         "device.warning": "Continue only if you started this yourself, on a device in front of you."
         " If somebody sent you the code or a link, choose Deny: that person would get access to your account.",
         "device.unchecked": "Nobody has checked the name of this application: it registered itself.",
+        "device.account": "Use your account on your behalf",
         "device.scope.other": "Use the permission {scope} of your account",
         "device.provider": "Where do you have an account?",
         "device.approved": "Your device is connected",

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 OIDC_SCOPES = ("openid", "profile", "email", "offline_access")
 """Scopes the broker itself understands. Every other scope belongs to the provider and is passed on to it."""
 
+MAX_ENTRIES = 50
+"""Of each of a client's lists, and so of what one request may ask for."""
 SECRET_METHODS = ("client_secret_basic", "client_secret_post")
 
 
@@ -109,6 +111,11 @@ class Client:
     def is_public(self) -> bool:
         """True when the client cannot keep a secret (RFC 6749 section 2.1)."""
         return self.auth_methods == ("none",)
+
+    def acts_at(self, provider: str) -> bool:
+        """Whether it may use people's accounts at that provider: its API through the broker, or the access token itself. What
+        that opens no scope of the client's limits."""
+        return provider in self.proxy or provider in self.token_exchange
 
     def knows_secret(self, secret: str) -> bool:
         """Whether `secret` is one of this client's, compared in constant time."""

@@ -122,7 +122,8 @@ def verification_key(jwk: Mapping[str, Any]) -> VerificationKey:
         raise BadKey("it is not an EC P-256, RSA (2048 to 4096 bits) or Ed25519 public key") from None
     if jwk.get("alg") is not None:
         algorithms = tuple(name for name in algorithms if name == jwk["alg"])
-    if jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ("verify",)):
+    operations = jwk.get("key_ops", ["verify"])
+    if jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         algorithms = ()
     kid = jwk.get("kid")
     return VerificationKey(kid if isinstance(kid, str) else None, algorithms, key)

@@ -1,9 +1,9 @@
 """Rate limits: how many requests of a kind one client or one address may make in a window of time. Arithmetic only.
 
 A limit has a name: `<endpoint>.<by>`, and at the token endpoint `token.<grant_type>.<by>`, so that a login is never blocked by
-refreshes. `by` is `client` (one that has proven who it is), or `address` (and a public client's id together with its address,
-as anybody can claim that id: counting it alone would let a stranger use up somebody else's budget). At the proxy the access token
-proves client and `login`.
+refreshes. `by` is `client` (one that has proven who it is; one that the operator registered is counted by that alone), or
+`address` (and a public client's id together with its address, as anybody can claim that id: counting it alone would let a
+stranger use up somebody else's budget). At the proxy the access token proves client and `login`.
 """
 
 import ipaddress
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 FAILURE_COST = 10
-"""A refused request counts like this many: guessing is what limits are for."""
+"""A refused request of somebody who has proven nothing counts like this many: guessing is what limits are for."""
 SAMPLES = 100
 """Writes after which a limit is reached, at most; smaller limits are counted exactly."""
 MOST_PER_SECOND = 500
@@ -46,6 +46,7 @@ DEFAULTS: Mapping[str, Limit] = {
     "token.device_code.address": Limit(300, 60),
     "token.token_exchange.client": Limit(6000, 60),
     "token.token_exchange.address": Limit(600, 60),
+    "token.other.client": Limit(1200, 60),
     "token.other.address": Limit(120, 60),
     "introspect.client": Limit(30000, 60),
     "introspect.address": Limit(6000, 60),

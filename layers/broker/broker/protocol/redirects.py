@@ -6,10 +6,11 @@ exception is the port of a loopback IP address, which a native app gets from the
 
 import re
 from collections.abc import Iterable, Sequence
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 _LOOPBACK = re.compile(r"(?P<host>http://(?:127\.0\.0\.1|\[::1\]))(?::(?P<port>[1-9][0-9]{0,4}))?(?P<path>/[^#\\\s]*)?")
 _LAST_PORT = 65535
+LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 
 
 def is_registered(requested: str, registered: Iterable[str]) -> bool:
@@ -22,6 +23,13 @@ def _same_but_port(requested: str, uri: str) -> bool:
     if wanted is None or known is None or int(wanted["port"] or 0) > _LAST_PORT:
         return False
     return wanted["host"] == known["host"] and wanted["path"] == known["path"]
+
+
+def is_on_device(redirect_uri: str) -> bool:
+    """Whether the answer goes to a program on the person's device, which any other program there can be as well: a loopback
+    address or a scheme of an app's (RFC 8252 section 8.6). Only a host on the net proves by https who it is."""
+    parts = urlsplit(redirect_uri)
+    return parts.scheme != "https" or parts.hostname in LOOPBACK_HOSTS
 
 
 def with_parameters(redirect_uri: str, parameters: Sequence[tuple[str, str]]) -> str:

@@ -11,15 +11,14 @@ from urllib.parse import parse_qsl, urlsplit
 from broker.protocol import client_id_urls, jws, token_exchange
 from broker.protocol.capabilities import GRANT_TYPES, ID_TOKEN_ALGORITHMS
 from broker.protocol.client_authentication import METHODS
-from broker.protocol.clients import SECRET_METHODS, Client, web_origin
+from broker.protocol.clients import MAX_ENTRIES, SECRET_METHODS, Client, web_origin
 from broker.protocol.errors import OAuthError
+from broker.protocol.redirects import LOOPBACK_HOSTS
 from broker.protocol.scopes import parse_scope
 
 ACCESS_TOKEN_FORMATS = ("jwt", "opaque")
 LIFETIMES = ("access_token_lifetime", "idle_lifetime", "absolute_lifetime", "retry_window")
 """The fields of a client that are numbers of seconds."""
-LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
-MAX_ENTRIES = 50
 MAX_URI = 2000
 MAX_NAME = 100
 APPLICATION_TYPES = ("web", "native")

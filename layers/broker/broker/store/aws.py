@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from broker import clock
 
@@ -25,6 +25,9 @@ class StoreUnavailable(Exception):
 
     Nothing can be concluded about the request's effect. `detail` is for the log only.
     """
+
+    event: ClassVar[str | None] = "store.unavailable"
+    """The audit event of it (broker.audit.unavailable); None where another event says the same already."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)

@@ -31,7 +31,7 @@ class Brands:
             self._brand = self.stored() or DEFAULT
             self._until = now + self._cache_seconds
         except StoreUnavailable as failure:
-            audit.event("store.unavailable", detail=failure.detail)
+            audit.unavailable(failure)
             self._until = now + RETRY_SECONDS
         except BrandProblem:
             # Written by another version, or by hand. A page without the brand is better than none.

@@ -335,8 +335,8 @@ class Grants:
         condition = "stage = :exchange AND expires_at > :now"
         self._step(after.grant_id, condition=condition, update=update, values=values, names=names, marked=True)
 
-    def approve(self, code: Grant, *, browser_hash: bytes, consent: Consent) -> None:
-        """The person agreed: consent becomes code, once and for his browser alone, and what he agreed to is remembered.
+    def approve(self, code: Grant, *, browser_hash: bytes, consent: Consent | None) -> None:
+        """The person agreed: consent becomes code, once and for his browser alone, and `consent` is remembered, if any.
 
         Sets code_hash, code_sealed and expires_at of `code`. Errors: Refused.
         """
@@ -361,8 +361,10 @@ class Grants:
             "ExpressionAttributeValues": item(values),
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
-        remember = {"TableName": self._table, "Item": item(_consent_values(consent))}
-        self._transact([{"Update": advance}, {"Put": remember}], mark)
+        writes = [{"Update": advance}]
+        if consent is not None:
+            writes.append({"Put": {"TableName": self._table, "Item": item(_consent_values(consent))}})
+        self._transact(writes, mark)
 
     def consent(self, subject: str, client_id: str) -> Consent | None:
         """What this person agreed to give this client, if that still counts."""

@@ -58,6 +58,15 @@ class _SecretReader:
         self._reread_at.clear()
 
 
+class KeyNotYetKnown(StoreUnavailable):
+    """Something names a key that may have been made since the keys were read, only just now. Repeated later, it is decided.
+
+    No failure of the store: whoever makes up a handle with the next key's id brings it about.
+    """
+
+    event = "keys.not_known"
+
+
 class KeyStore:
     """The broker's keys."""
 
@@ -85,7 +94,7 @@ class KeyStore:
             text = self._reader.read(self._secret_id)
             if text == known and surely:
                 # To refuse now might end a login whose token is good: a key can be made and used at the same moment.
-                raise StoreUnavailable("a key is not known, and the keys were read only just now")
+                raise KeyNotYetKnown("the key may be new, and the keys were read only just now")
         return _parsed(text) if text != known else None
 
     def forget(self) -> None:

@@ -61,7 +61,7 @@ def _answer(request: Request, runtime: Runtime, dialect: ServedDialect, served: 
     except OAuthError as refusal:
         error = refusal
     except StoreUnavailable as failure:
-        audit.event("store.unavailable", detail=failure.detail)
+        audit.unavailable(failure)
         error = unavailable()
     return _refusal(request, error, fault, served, _cors(request, runtime, client, served))
 
