@@ -218,6 +218,22 @@ class Machine(RuleBasedStateMachine):
             grant = self.provider.codes[self.logins[login % len(self.logins)].provider_code]
             grant.dead = grant.dead or "by the person"
 
+    @rule(login=WHICH, after=IDLE, far=st.integers(1, 9), later=st.integers(1, 12))
+    def ask_twice_beyond_a_lease(self, login: int, after: int, far: int, later: int) -> None:
+        """A request stands still somewhere, and a second one goes its way as if the first one had died."""
+        if after:
+            self.pass_time(after)
+        chosen = self.logins[login % len(self.logins)]
+        if chosen.tokens:
+            self._go(self._start("refresh", chosen), far)
+            self.outlive_leases()
+            self._go(self._start("refresh", chosen), later)
+
+    def _go(self, flight: Flight, steps: int) -> None:
+        for _ in range(steps):
+            if not flight.request.is_over:
+                self._step(flight, Order.GO)
+
     def outlive_leases(self) -> None:
         """Everybody under way goes on later than anybody would wait for him."""
         for flight in self.flights:
@@ -296,11 +312,22 @@ class Machine(RuleBasedStateMachine):
 
     def fail_at(self, step: str, order: Order, kind: str, login: Login) -> None:
         """A request to which this happens at its first step of that name."""
+        flight = self.stop_at(step, kind, login)
+        self._step(flight, order)
+        self._finish(flight)
+
+    def stop_at(self, step: str, kind: str, login: Login) -> Flight:
+        """A request that stands before its first step of that name."""
         flight = self._start(kind, login)
         while flight.request.at != step:
             self._step(flight, Order.GO)
-        self._step(flight, order)
+        return flight
+
+    def go_on(self, flight: Flight) -> int:
+        """To the end, if it is not there yet; the answer's status."""
         self._finish(flight)
+        assert flight.request.answer is not None
+        return flight.request.answer.status
 
     def _start(self, kind: str, login: Login, older: int = 0) -> Flight:
         generation = max(1, login.newest - older)
@@ -567,6 +594,34 @@ def test_whatever_happens_in_whatever_order(machine: type[Machine]) -> None:
 
 
 # -- what the machine once found, every time -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def due(machine: type[Machine]) -> Iterator[Machine]:
+    """Two logins whose provider tokens have expired."""
+    started = machine()
+    try:
+        started.two_people_have_signed_in(310)
+        yield started
+    finally:
+        started.teardown()
+
+
+def test_who_outlives_his_lease_before_the_provider_answers(due: Machine) -> None:
+    """Another one is answered first, so he is refused, before the other one has written."""
+    login = due.logins[0]
+    first = due.stop_at("provider /token", "refresh", login)
+    due.outlive_leases()
+    second = due.stop_at("WriteLink", "refresh", login)
+    assert [due.go_on(first), due.go_on(second)] == [200, 200]
+
+
+def test_who_outlives_his_lease_before_he_writes(due: Machine) -> None:
+    """Another one is refused, while he has the only good tokens."""
+    login = due.logins[0]
+    first = due.stop_at("WriteLink", "refresh", login)
+    due.outlive_leases()
+    assert [due.status_of("refresh", login), due.go_on(first)] == [200, 200]
 
 
 @pytest.fixture
