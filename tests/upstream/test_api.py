@@ -1,6 +1,8 @@
 """A call of a provider's API: what goes out, what comes back, what is sent twice, and what never goes back."""
 
+import gzip
 import hashlib
+import zlib
 from dataclasses import replace
 
 import pytest
@@ -12,6 +14,7 @@ from broker.upstream.failures import FailureKind, UpstreamFailure
 from broker.upstream.http import BoundedHttp, Deadline, Sender, TransportError, TransportKind
 from broker.upstream.reader import ProviderFileError
 from broker.upstream.schema import Provider
+from broker.upstream.tokens import UpstreamTokens
 
 from .scripted import (
     CREDENTIALS,
@@ -33,14 +36,18 @@ BASE = "https://api.example/v1"
 
 
 def called(
-    http: Sender, call: ApiCall | None = None, provider: Provider | None = None, seconds: float = 30
+    http: Sender,
+    call: ApiCall | None = None,
+    provider: Provider | None = None,
+    seconds: float = 30,
+    held: UpstreamTokens = HELD,
 ) -> ApiAnswer:
     """The answer to GET tasks, or to another call."""
     return call_api(
         provider or plain(api__base=BASE),
         CREDENTIALS,
         http,
-        HELD,
+        held,
         call or ApiCall("GET", ("tasks",)),
         here=HERE,
         deadline=Deadline.after(seconds),
@@ -264,6 +271,45 @@ def test_an_answer_that_quotes_a_token_does_not_go_back(secret: str) -> None:
     assert called(http_of(answer(200, hashlib.sha256(secret.encode()).hexdigest()))).status == 200
 
 
+def test_a_token_is_found_in_whatever_way_it_is_written() -> None:
+    """JSON may write a slash with a backslash before it (RFC 8259 section 7), and PHP's does."""
+    held = replace(HELD, access_token="1//0gabcdefghijkl/mn")
+    for text in ("1//0gabcdefghijkl/mn", "1%2F%2F0gabcdefghijkl%2Fmn", r"1\/\/0gabcdefghijkl\/mn"):
+        with pytest.raises(UpstreamFailure) as caught:
+            called(http_of(answer(200, f'{{"token": "{text}"}}')), held=held)
+        assert caught.value.kind is FailureKind.UNUSABLE
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "GZIP", "deflate"])
+def test_a_token_is_found_in_a_body_that_is_compressed_although_nobody_asked(coding: str) -> None:
+    """Some APIs always do that."""
+    compress = zlib.compress if coding == "deflate" else gzip.compress
+    headers = {"content-encoding": coding}
+    body = compress(b"harmless " * 1000)
+    found = called(http_of(answer(200, body, headers)))
+    assert (found.body, found.headers["content-encoding"]) == (body, coding)
+    quoting = failure_of(http_of(answer(200, compress(b"harmless " * 1000 + TOKEN.encode()), headers)))
+    assert quoting.kind is FailureKind.UNUSABLE
+    assert called(http_of(answer(304, None, headers))).status == 304
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("br", b"anything"),
+        ("gzip, gzip", gzip.compress(gzip.compress(b"x"))),
+        ("gzip", b"not gzip at all"),
+        ("gzip", gzip.compress(b"x" * 1000)[:-9]),
+        ("gzip", gzip.compress(b"a") + gzip.compress(b"b")),
+        ("gzip", gzip.compress(bytes(5 * MAX_BODY))),
+    ],
+    ids=["unknown", "twice", "not at all", "cut off", "more behind it", "a bomb"],
+)
+def test_a_body_that_cannot_be_searched_does_not_go_back(coding: str, body: bytes) -> None:
+    failure = failure_of(http_of(answer(200, body, {"content-encoding": coding})))
+    assert (failure.kind, failure.row) == (FailureKind.UNREADABLE, 7)
+
+
 # -- when it fails ---------------------------------------------------------------------------------------------------
 
 
@@ -365,6 +411,7 @@ def test_no_failure_shows_what_was_sent() -> None:
         ),
         ({"api__forward": ["Cookie"]}, 'api.forward: "cookie" is not a header that a client may choose'),
         ({"api__forward": ["X-HTTP-Method-Override"]}, "is not a header that a client may choose"),
+        ({"api__forward": ["Accept-Encoding"]}, "is not a header that a client may choose"),
         ({"api__forward": ["a b"]}, "is not a header that a client may choose"),
     ],
 )

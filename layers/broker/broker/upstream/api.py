@@ -7,6 +7,7 @@ about our origin reach the client. Bodies go through as they are, both ways.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -76,6 +77,8 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LINK_TARGET = re.compile(r"<([^<>]*)>")
 _SHORTEST_TOKEN = 12
 """A shorter token would be found by chance in any text."""
+_MAX_SEARCHED = 4 * MAX_BODY
+"""Bytes that a compressed body may have when it is opened to be searched: a few of its own could fill all memory."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +198,7 @@ def _checked(
     if response.status in _REDIRECTS and "location" not in headers and response.header("location") is not None:
         detail = f"API call: HTTP {response.status} to another host, or out of the API"
         raise UpstreamFailure(FailureKind.REDIRECT, row=14, status=response.status, detail=detail)
-    if _quotes(response.body, tokens):
+    if _quotes(_searchable(response), tokens):
         detail = f"API call: HTTP {response.status} with the access token in its body"
         raise UpstreamFailure(FailureKind.UNUSABLE, row=15, status=response.status, detail=detail)
     return ApiAnswer(response.status, headers, response.body)
@@ -240,8 +243,30 @@ def _mapped(provider: Provider, base: str, called: str, here: str, reference: st
     return f"{here}{path}?{kept}" if kept else here + path
 
 
+def _searchable(response: UpstreamResponse) -> bytes:
+    """The body without the content coding that some servers use although they are asked for none (Accept-Encoding: identity).
+
+    Errors: UpstreamFailure for a body that cannot be opened: nobody knows whether it quotes a token.
+    """
+    listed = ",".join(value for name, value in response.headers if name == "content-encoding").lower().split(",")
+    codings = [coding.strip() for coding in listed if coding.strip() not in ("", "identity")]
+    if not codings or not response.body:
+        return response.body
+    try:
+        if codings in (["gzip"], ["x-gzip"], ["deflate"]):
+            inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)  # whichever of the two formats it is
+            opened = inflater.decompress(response.body, _MAX_SEARCHED)
+            if inflater.eof and not inflater.unused_data:
+                return opened
+    except zlib.error:
+        pass
+    detail = f"API call: HTTP {response.status} with a body in a coding that was not asked for"
+    raise UpstreamFailure(FailureKind.UNREADABLE, row=7, status=response.status, detail=detail)
+
+
 def _quotes(text: bytes, tokens: UpstreamTokens) -> bool:
-    """Whether a token of the provider's is in the text, as it is or as a URL has it."""
+    """Whether a token of the provider's is in the text, as it is, as a URL has it, or as JSON may (RFC 8259 section 7)."""
     secrets = [secret for secret in (tokens.access_token, tokens.refresh_token) if secret]
-    forms = {form for secret in secrets if len(secret) >= _SHORTEST_TOKEN for form in (secret, quote(secret, safe=""))}
+    long = [secret for secret in secrets if len(secret) >= _SHORTEST_TOKEN]
+    forms = {form for secret in long for form in (secret, quote(secret, safe=""), secret.replace("/", "\\/"))}
     return any(form.encode() in text for form in forms)
