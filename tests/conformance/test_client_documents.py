@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 import requests
 
+from broker.limiter import Limiter
 from broker.protocol.clients import Client
+from broker.protocol.limits import Limit
 from broker.protocol.registration_policy import RegistrationPolicy
 from broker.runtime import runtime
+from broker.store.aws import client
+from broker.store.counters import Counters
 from broker.upstream.client_documents import MAX_BYTES
 from broker.upstream.http import BoundedHttp
 from broker_testing.journey import CALLBACK, Login, TestClient, post_form, refresh, userinfo
@@ -266,6 +270,29 @@ def test_a_host_that_is_down_is_not_a_wrong_client(
     assert_refused(base, documents.url(), status=503)
     assert "client_document.unreachable" in caplog.messages
     assert "store.unavailable" not in caplog.messages
+
+
+@pytest.mark.spec("REG-130", "CIMD draft 6")
+def test_nobody_makes_the_broker_call_as_often_as_he_likes(
+    base: str, documents: DocumentHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is wrong with a document is never remembered, so without a limit each request would be a request of the broker's."""
+    url = documents.publish()
+    counters = Counters(client("dynamodb"), runtime().settings.grants_table)
+    limited = {name: Limit(3, 3600) for name in ("client_document.address", "client_document.host")}
+    monkeypatch.setitem(runtime().__dict__, "limiter", Limiter(counters, limited))
+    pass_time(3600)
+    assert Login(client_at(base, url)).start().status_code == 303
+    for number in range(2):
+        assert_refused(base, documents.url(f"/{number}.json"))
+    assert_refused(base, documents.url("/3.json"), status=429)
+    form = {"grant_type": "refresh_token", "refresh_token": "x", "client_id": documents.url("/4.json")}
+    assert_error(post_form(f"{base}/token", form), 429, "temporarily_unavailable")
+    out = requests.get(f"{base}/logout", params={"client_id": documents.url("/5.json")}, timeout=30)
+    assert (out.status_code, out.headers["content-type"]) == (429, "text/html; charset=utf-8")
+    assert len(documents.asked) == 3
+    runtime().directory.forget()
+    assert Login(client_at(base, url)).start().status_code == 303, "what was read serves on"
 
 
 @pytest.mark.spec("REG-130", SPEC)

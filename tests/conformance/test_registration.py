@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from html import unescape
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import requests
@@ -15,7 +17,7 @@ from broker.protocol.clients import hash_secret
 from broker.protocol.registration_policy import RegistrationPolicy
 from broker.runtime import runtime
 from broker.store.registrations import InitialToken
-from broker_testing.journey import CALLBACK, Login, refresh, userinfo
+from broker_testing.journey import CALLBACK, Login, refresh, register, userinfo
 from broker_testing.parallel import at_once
 from broker_testing.registration import (
     OPEN,
@@ -28,6 +30,7 @@ from broker_testing.registration import (
     visitor,
 )
 from broker_testing.trouble import pass_time, store_refuses
+from conformance.front_channel import assert_error_redirect, assert_page
 from conformance.wire import assert_error, assert_method_not_allowed, assert_tokens, assert_unavailable
 
 pytestmark = pytest.mark.local_only
@@ -249,7 +252,49 @@ def test_the_policy_narrows_what_is_asked_for(base: str) -> None:
         assert tokens["scope"] == "openid"
         assert "refresh_token" not in tokens
         refused = Login(client).start(scope="openid", resource="https://other.example")
-        assert "error=invalid_target" in refused.headers["location"]
+        assert "error=invalid_target" in refused.text
+
+
+@pytest.mark.spec("REG-126", "RFC 9700 4.11.2")
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"scope": "nonsense"}, "invalid_scope"),
+        ({"response_type": "token"}, "unsupported_response_type"),
+        ({"code_challenge": None}, "invalid_request"),
+        ({"provider": "nonsense"}, "invalid_request"),
+    ],
+)
+def test_nobody_is_sent_through_to_where_a_stranger_likes(
+    open_base: str, changes: dict[str, str | None], code: str
+) -> None:
+    """A request that is wrong on purpose would make the broker an open redirector: the person decides whether he goes on."""
+    there = "https://there.example/cb?a=1"
+    client = visitor(open_base, registered(open_base, redirect_uris=[there]))
+    login = Login(client)
+    page = login.start(**changes)
+    assert (page.status_code, page.headers["content-type"]) == (400, "text/html; charset=utf-8")
+    assert not {"location", "refresh", "set-cookie"} & {name.lower() for name in page.headers}
+    text = page.text
+    assert '<strong dir="ltr">there.example</strong>' in text
+    (back,) = re.findall(r'<a href="(https://there[^"]+)" rel="noreferrer">', text)
+    answer = dict(parse_qsl(urlsplit(unescape(back)).query))
+    assert unescape(back).startswith(f"{there}&")
+    assert (answer["error"], answer["iss"]) == (code, open_base)
+    assert answer["state"] == login.parameters["state"]
+    by_form = assert_page(Login(client).start(**changes, response_mode="form_post"), 400)
+    assert f'<form method="post" action="{there}">' in by_form
+    assert f'name="error" value="{code}"' in by_form
+    assert "<script" not in by_form
+
+
+@pytest.mark.spec("REG-126", "RFC 9700 4.11.2")
+def test_a_silent_login_and_an_operators_client_are_answered_by_a_redirect(open_base: str) -> None:
+    client = visitor(open_base, registered(open_base))
+    login = Login(client)
+    assert_error_redirect(login, login.start(prompt="none"), "login_required")
+    own = Login(register(open_base))
+    assert_error_redirect(own, own.start(scope="nonsense"), "invalid_scope")
 
 
 @pytest.mark.spec("REG-126")

@@ -1,17 +1,20 @@
 """Who a client id stands for: a client in the Registry, or one described by the document that its id points to.
 
 What the operator registered counts first. A document is read when its last reading has expired. What is wrong with one is
-never remembered; while its host cannot be reached, the last reading serves for a week.
+never remembered; while its host cannot be reached, or has been asked too often, the last reading serves for a week.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
 
-from broker import audit, clock
+from broker import audit, clock, invocation
+from broker.limiter import Limiter, Subject
 from broker.protocol import client_id_urls
 from broker.protocol.client_metadata import document_client
 from broker.protocol.clients import Client
+from broker.protocol.errors import OAuthError
 from broker.protocol.json_documents import parse_object
+from broker.protocol.limits import address_key
 from broker.protocol.registration import InvalidRegistration
 from broker.protocol.registration_policy import RegistrationPolicy
 from broker.settings import LIMITS
@@ -19,7 +22,7 @@ from broker.store.aws import StoreUnavailable
 from broker.store.client_documents import ClientDocument, ClientDocuments
 from broker.store.registrations import Registrations
 from broker.store.registry import Registry
-from broker.upstream.client_documents import MAX_BYTES, DocumentRefused, DocumentUnreachable, fetch
+from broker.upstream.client_documents import MAX_BYTES, DocumentRefused, DocumentUnreachable, FetchedDocument, fetch
 from broker.upstream.transport import Sender
 
 RETRY_SECONDS = 60
@@ -43,6 +46,7 @@ class ClientDirectory:
         registrations: Registrations,
         documents: ClientDocuments,
         http: Callable[[], Sender],
+        limiter: Callable[[], Limiter],
         *,
         local: bool,
     ) -> None:
@@ -50,11 +54,15 @@ class ClientDirectory:
         self._registrations = registrations
         self._documents = documents
         self._http = http
+        self._limiter = limiter
         self._local = local
         self._remembered: dict[str, ClientDocument] = {}
 
     def client(self, client_id: str) -> Client | None:
-        """The client, or None when nobody is known by that id. Errors: StoreUnavailable."""
+        """The client, or None when nobody is known by that id.
+
+        Errors: StoreUnavailable; OAuthError 429 when its document would have to be read, and too many were.
+        """
         if client_id_urls.fault(client_id, local=self._local) is not None:
             return self._registry.client(client_id)
         policy = self._registrations.policy()
@@ -89,7 +97,11 @@ class ClientDirectory:
     def _read(self, client_id: str, policy: RegistrationPolicy, known: ClientDocument | None) -> Client:
         now = clock.now()
         try:
-            fetched = fetch(self._http(), client_id)
+            fetched = self._fetched(client_id)
+        except OAuthError:
+            if known is None:
+                raise
+            return self._client_of(known, policy)
         except DocumentUnreachable as problem:
             audit.event("client_document.unreachable", client_id=client_id, reason=problem.reason)
             if known is None:
@@ -102,6 +114,21 @@ class ClientDirectory:
         self._remember(document)
         audit.event("client_document.read", client_id=client_id)
         return client
+
+    def _fetched(self, client_id: str) -> FetchedDocument:
+        """Reads it, counted by who asks and by the host that is asked: anybody may name any URL, and what is wrong with one is
+        not remembered, so the broker would call as often as a stranger likes. Errors: OAuthError 429, those of `fetch`."""
+        limiter = self._limiter()
+        subjects = (
+            Subject("client_document.address", address_key(invocation.source_ip())),
+            Subject("client_document.host", client_id_urls.host_of(client_id)),
+        )
+        limiter.check(subjects)
+        count = limiter.count(subjects)
+        try:
+            return fetch(self._http(), client_id)
+        finally:
+            limiter.finish(count, failed=False)
 
     def _client_of(self, document: ClientDocument, policy: RegistrationPolicy) -> Client:
         """Checked anew, as the policy may have changed since. Errors: InvalidRegistration."""

@@ -17,12 +17,23 @@ from broker.store.aws import StoreUnavailable
 Result = TypeVar("Result")
 
 _ends_at: ContextVar[float] = ContextVar("ends_at", default=math.inf)
+_source_ip: ContextVar[str] = ContextVar("source_ip", default="")
 
 
 def begin(context: Any) -> None:
     """Take note of Lambda's context. Without one (None), there is no end."""
     left = getattr(context, "get_remaining_time_in_millis", None)
     _ends_at.set(math.inf if left is None else time.monotonic() + left() / 1000)
+
+
+def comes_from(source_ip: str) -> None:
+    """Take note of the address that the request came from."""
+    _source_ip.set(source_ip)
+
+
+def source_ip() -> str:
+    """The address that the request came from; "" for what is no request."""
+    return _source_ip.get()
 
 
 def seconds_left() -> float:

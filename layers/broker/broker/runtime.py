@@ -75,11 +75,16 @@ class Runtime:
 
         documents = ClientDocuments(client("dynamodb"), self.settings.grants_table)
         return ClientDirectory(
-            self.registry, self.registrations, documents, lambda: self.document_http, local=self.settings.local
+            self.registry,
+            self.registrations,
+            documents,
+            lambda: self.document_http,
+            lambda: self.limiter,
+            local=self.settings.local,
         )
 
     def client(self, client_id: str) -> Client | None:
-        """The client of that id, or None. Disabled clients are returned. Errors: StoreUnavailable."""
+        """The client of that id, or None. Disabled clients are returned. Errors: as of ClientDirectory.client."""
         from broker.protocol.client_id_urls import looks_like_url
 
         return self.directory.client(client_id) if looks_like_url(client_id) else self.registry.client(client_id)

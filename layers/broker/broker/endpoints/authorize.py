@@ -80,13 +80,12 @@ def respond(request: Request, runtime: Runtime, adapt: Adapt = Adapted) -> Respo
         error = unavailable()
     except OAuthError as refusal:
         error = refusal
-    if address is None:
+    if address is None or client is None:
         return _page(
             request, error.kind.code, "Please try again in a moment.", error.kind.status, {}, error.retry_after
         )
-    client_id = client.client_id if client else None
-    audit.event("login.refused", client_id=client_id, error=error.kind.code, detail=error.detail)
-    return redirect_answer.failure(request, address, error)
+    audit.event("login.refused", client_id=client.client_id, error=error.kind.code, detail=error.detail)
+    return redirect_answer.refusal(request, client, address, error)
 
 
 # -- who asks: errors here are a page ------------------------------------------------------------------------------
@@ -198,7 +197,7 @@ def _pushed(request: Request, runtime: Runtime, client: Client, parameters: Para
     except Refused:
         raise _unusable_request_uri() from None
     except OAuthError as error:
-        return redirect_answer.failure(request, redirect_answer.address_of(login), error)
+        return redirect_answer.refusal(request, client, redirect_answer.address_of(login), error)
     audit.event("login.started", grant_id=grant_id, client_id=client.client_id, provider=provider)
     return departure.response(request, runtime)
 

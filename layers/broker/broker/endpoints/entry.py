@@ -35,6 +35,7 @@ def lambda_handler(
         invocation.begin(context)
         broker = runtime()
         request = request_of(event, issuer=broker.settings.issuer, api_domain=broker.settings.api_domain)
+        invocation.comes_from(request.source_ip)
         audit.logger.set_correlation_id(request.request_id)
         if not started:
             started = True
@@ -50,6 +51,8 @@ def _answer(endpoint: Endpoint, request: Request, broker: Runtime) -> Response:
     except StoreUnavailable as error:
         audit.unavailable(error)
         return error_response(unavailable())
+    except OAuthError as error:  # a client's document that may not be read now; endpoints answer all others themselves
+        return error_response(error)
     except Exception as error:  # whatever it is, the client gets a well-formed 500
         # The message of an unknown exception may quote anything, so only its type and where it came from are logged.
         frames = [

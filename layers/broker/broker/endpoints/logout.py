@@ -79,7 +79,10 @@ def respond(request: Request, runtime: Runtime) -> Response:
     except StoreUnavailable as failure:
         audit.unavailable(failure)
         error = unavailable()
-        return _page(request, error.kind.code, "Please reload this page in a moment.", 503, error.retry_after)
+    except OAuthError as limited:
+        error = limited
+    explanation = "Please reload this page in a moment."
+    return _page(request, error.kind.code, explanation, error.kind.status, error.retry_after)
 
 
 def _parameters(request: Request) -> Parameters:

@@ -3,7 +3,8 @@
 from broker.gateway import Request, Response
 from broker.pages import form_post
 from broker.protocol.authorization_request import ReturnAddress
-from broker.protocol.errors import OAuthError
+from broker.protocol.clients import Client
+from broker.protocol.errors import LOGIN_REQUIRED, OAuthError
 from broker.protocol.redirects import with_parameters
 from broker.store.grants import Grant
 
@@ -25,7 +26,25 @@ def success(request: Request, address: ReturnAddress, code: str, cookies: tuple[
 
 def failure(request: Request, address: ReturnAddress, error: OAuthError, cookies: tuple[str, ...] = ()) -> Response:
     """The error response (RFC 6749 section 4.1.2.1) with the issuer (RFC 9207)."""
-    return _answer(request, address, [("error", error.kind.code), ("error_description", error.description)], cookies)
+    return _answer(request, address, _error(error), cookies)
+
+
+def refusal(request: Request, client: Client, address: ReturnAddress, error: OAuthError) -> Response:
+    """The error response to a request that nobody at the browser has had a say in yet.
+
+    Whoever may register clients could send people through the broker to where he likes, by a request that is wrong on purpose
+    (RFC 9700 section 4.11.2). So with a client that registered itself a page names the host, and the person goes there or not.
+    A silent login (prompt=none) is answered as OpenID Connect wants it.
+    """
+    if not client.dynamic or error.kind is LOGIN_REQUIRED:
+        return failure(request, address, error)
+    from broker.pages import refused
+
+    return refused.render(request, address, _with_context(request, address, _error(error)), error)
+
+
+def _error(error: OAuthError) -> list[tuple[str, str]]:
+    return [("error", error.kind.code), ("error_description", error.description)]
 
 
 def _code_names(address: ReturnAddress) -> tuple[str, ...]:
@@ -39,8 +58,12 @@ def _code_names(address: ReturnAddress) -> tuple[str, ...]:
 def _answer(
     request: Request, address: ReturnAddress, parameters: list[tuple[str, str]], cookies: tuple[str, ...]
 ) -> Response:
-    state = [("state", address.state)] if address.state is not None else []
-    answer = [*parameters, *state, ("iss", request.issuer)]
+    answer = _with_context(request, address, parameters)
     if address.response_mode == "form_post":
         return form_post.render(request, address.redirect_uri, answer, cookies)
     return see_other(with_parameters(address.redirect_uri, answer), cookies)
+
+
+def _with_context(request: Request, address: ReturnAddress, parameters: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    state = [("state", address.state)] if address.state is not None else []
+    return [*parameters, *state, ("iss", request.issuer)]

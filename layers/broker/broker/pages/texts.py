@@ -78,6 +78,7 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
         "return.title": "Signing you in",
         "return.intro": "One more step brings you back to the application.",
         "return.button": "Continue",
+        "refused.back": "Go back to {host}",
         # -- signing out
         "logout.ask": "Sign out?",
         "logout.question": "Do you want to sign out of {client}?",
@@ -99,6 +100,7 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
         "error.disabled_client": "The application that sent you here has been switched off.",
         "error.no_return": "The application must say once where to return to (redirect_uri).",
         "error.wrong_return": "The address to return to is not registered for this application (redirect_uri).",
+        "error.wrong_request": "The application asked for something that it cannot have here, or asked in a wrong way.",
         "error.used_link": "This sign-in link has expired or was already used. Please start again.",
         "error.callback": "This sign-in has expired, was already completed, or began in another browser. Please start again.",
         "error.logout": "Sign-out cannot go on",

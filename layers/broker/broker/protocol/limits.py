@@ -57,6 +57,8 @@ DEFAULTS: Mapping[str, Limit] = {
     "device_authorization.client": Limit(600, 60),
     "device_authorization.address": Limit(60, 60),
     "register.address": Limit(60, 3600),
+    "client_document.address": Limit(60, 60),
+    "client_document.host": Limit(60, 60),
     "proxy.client": Limit(12000, 60),
     "proxy.login": Limit(600, 60),
 }
