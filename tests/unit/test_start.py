@@ -31,13 +31,7 @@ def imported(names: tuple[str, ...], **environment: str) -> set[str]:
 
 @pytest.mark.parametrize("late", [LATE])
 def test_importing_a_function_reads_neither_the_aws_client_nor_jwts_nor_sockets(late: tuple[str, ...]) -> None:
-    names = tuple(
-        sorted(
-            folder.parent.name
-            for folder in FUNCTIONS.glob("*/app.py")
-            if folder.parent.name != "rotate"
-        )
-    )
+    names = tuple(sorted(folder.parent.name for folder in FUNCTIONS.glob("*/app.py") if folder.parent.name != "rotate"))
     assert len(names) > 10
     assert imported(names).isdisjoint(late), imported(names) & set(late)
 
