@@ -20,7 +20,9 @@ from broker_testing.journey import Login, TestClient, pkce_pair, refresh, regist
 from broker_testing.parallel import at_once
 
 PROVIDERS = ("openid", "redbooth", "infolobby")
-REPEATS = 5
+REPEATS, BEGAN_AGAIN = 5, 2
+"""How many requests may have to be repeated, and logins be begun anew, during a whole deployment: the emulator starts every
+function at once, on a few processors."""
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,7 @@ class Load:
         """Who is told to repeat a request, as by an instance that starts too slowly here, repeats it."""
         for _ in range(REPEATS):
             answer = ask()
-            if answer.status_code != 503:
+            if answer.status_code not in {503, 504}:  # of the broker, or because the sandbox has only just been started
                 break
             self.done["repeated"] += 1
         assert answer.status_code == 200, answer.text
@@ -140,6 +142,8 @@ def test_a_deployment_of_new_code_and_settings_loses_no_login(
         deployment.deploy(_changed_build(build, tmp_path), LogLevel="DEBUG")
     after = _running_code(deployment)
     assert load.failures == []
+    assert load.done["began again"] <= BEGAN_AGAIN
+    assert load.done["repeated"] <= REPEATS
     assert min(load.done[provider] for provider in PROVIDERS) >= 1
     assert before.keys() == after.keys()
     assert all(before[name] != after[name] for name in before if name != "SandboxFunction")

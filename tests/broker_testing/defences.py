@@ -226,12 +226,12 @@ def _cookies_are_not_compared(module: Any, function: str) -> TakeOut:
 
 def _headers_name_the_issuer(*names: str) -> TakeOut:
     def take_out(patch: pytest.MonkeyPatch) -> None:
-        def request_of(event: Any, *, issuer: str, region: str) -> Request:
+        def request_of(event: Any, *, issuer: str, api_domain: str) -> Request:
             sent = {name.lower(): value for name, value in event.get("headers", {}).items()}
             host = next((sent[name] for name in names if name in sent), None)
             forwarded = re.search(r"host=([^;,]+)", host or "")
             named = f"https://{forwarded[1] if forwarded else host}" if host else issuer
-            return gateway.request_of(event, issuer=named, region=region)
+            return gateway.request_of(event, issuer=named, api_domain=api_domain)
 
         patch.setattr("broker.endpoints.entry.request_of", request_of)
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 
+import pytest
 import requests
+
+from broker.upstream.http import BoundedHttp, Deadline, UpstreamRequest, UpstreamResponse
 
 TIMEOUT = 30
 
@@ -34,6 +39,21 @@ def counted(base: str, provider: str) -> dict[str, int]:
     assert response.status_code == 200, response.text
     counts: dict[str, int] = response.json()["counts"]
     return counts
+
+
+@contextmanager
+def wrong_secret_said_as(body: bytes) -> Iterator[None]:
+    """The providers refuse a wrong client secret with 401 still, but with this body."""
+    send = BoundedHttp.send
+
+    def rewritten(self: BoundedHttp, request: UpstreamRequest, deadline: Deadline) -> UpstreamResponse:
+        answer = send(self, request, deadline)
+        refused = answer.status == 401 and b"invalid_client" in answer.body
+        return replace(answer, body=body) if refused else answer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BoundedHttp, "send", rewritten)
+        yield
 
 
 def register_key(base: str, provider: str, jwk: Mapping[str, object] | None) -> None:

@@ -5,7 +5,7 @@ The fixture `base` puts the clocks back after every test; what begins in a `with
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -66,6 +66,19 @@ def answer_lost_once(operation: str) -> Iterator[None]:
     with _hook(f"before-send.dynamodb.{operation}", lose_first):
         yield
     assert lost, f"no {operation} was sent"
+
+
+@contextmanager
+def attempts_kept(operation: str) -> Iterator[list[Callable[[], None]]]:
+    """Every attempt at `operation` is kept, to be sent once more later: as one that was given up and is still on its way."""
+    send = client("dynamodb")._endpoint.http_session.send
+    kept: list[Callable[[], None]] = []
+
+    def keep(request: Any, **_: Any) -> None:
+        kept.append(lambda: send(request))
+
+    with _hook(f"before-send.dynamodb.{operation}", keep):
+        yield kept
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import threading
 import webbrowser
 from collections.abc import Iterator
@@ -13,14 +14,16 @@ import pytest
 import requests
 
 from broker.settings import from_environment
+from broker.upstream.client_keys import OF_PROVIDERS
+from broker.upstream.discovery import MAX_DOCUMENT
 from broker.upstream.failures import FailureKind, UpstreamFailure
 from broker.upstream.signing import new_key
-from broker_cli import connection, provider_verdicts
+from broker_cli import connection, provider_network, provider_verdicts
 from broker_cli.connection import Connection
 from broker_local.seed import TRY_REDIRECT_URI
 from broker_local.server import SANDBOX_CLIENT_SECRET, LocalBroker
 from broker_testing.browser import Browser, forms
-from broker_testing.sandbox import order_fault, register_key
+from broker_testing.sandbox import order_fault, register_key, wrong_secret_said_as
 
 from .conftest import Operator, Outcome
 
@@ -91,6 +94,8 @@ def test_every_fake_provider_is_right(running: Operator, name: str) -> None:
     assert (outcome.status, outcome.document["ok"], outcome.document["name"]) == (0, True, name), outcome.out
     assert found["redirect URI"] == "cannot say"
     assert found["token"] == "right", outcome.out
+    assert found["authorize"] == "cannot say"
+    assert "whether it takes the client id and the redirect URI, its page shows" in told_of(outcome, "authorize")
     assert found.get("userinfo") == ("cannot say" if name == "lockitnetwork" else "right")
     assert SANDBOX_CLIENT_SECRET not in running.seen
     assert MADE_UP not in outcome.out
@@ -120,6 +125,19 @@ def test_a_wrong_secret(running: Operator) -> None:
     assert "refuses the client id, the secret or key" in told_of(outcome, "token")
     assert "set-secret wrong-secret" in told_of(outcome, "token")
     assert "not-the-secret" not in running.seen.replace("not-the-secret\n", "")
+
+
+def test_a_wrong_secret_as_keycloak_says_it(running: Operator) -> None:
+    """By 401 unauthorized_client; so it is about the secret, and not about what the client may do."""
+    name = copied(running, "keycloak", "redbooth", secret="not-the-secret")
+    said = b'{"error":"unauthorized_client","error_description":"Invalid client or Invalid client credentials"}'
+    with wrong_secret_said_as(said):
+        outcome = running("provider", "test", name, "--json")
+        right = running("provider", "test", "redbooth")
+    assert (outcome.status, verdicts(outcome)["token"]) == (1, "wrong")
+    assert "refuses the client id, the secret or key" in told_of(outcome, "token")
+    assert "set-secret keycloak" in told_of(outcome, "token")
+    assert "The client id and the secret or key are right" in right.out
 
 
 def test_the_next_secret_is_tried_too(running: Operator) -> None:
@@ -212,12 +230,23 @@ def test_what_revocation_says(failure: UpstreamFailure | None, verdict: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("status", "error", "verdict"),
-    [(200, None, "right"), (303, None, "right"), (302, "invalid_scope", "wrong"), (404, None, "wrong"), (400, None, "wrong"),
-     (403, None, "cannot say"), (429, None, "cannot say"), (503, None, "cannot say")],
-)  # fmt: skip
-def test_what_the_authorization_endpoint_says(status: int, error: str | None, verdict: str) -> None:
-    assert provider_verdicts.of_authorize(status, error, "acme").verdict == verdict
+    ("status", "error", "location", "verdict"),
+    [
+        (200, None, "", "cannot say"),
+        (303, None, "https://acme.example/login?client_id=error-log", "cannot say"),
+        (302, None, "https://accounts.acme.example/signin/oauth/error?client_id=x", "wrong"),
+        (302, None, "/signin?authError=CgZpbnZhbGlk", "wrong"),
+        (302, None, "/app#/error", "wrong"),
+        (302, "invalid_scope", "https://broker.example/callback/acme?error=invalid_scope", "wrong"),
+        (404, None, "", "wrong"),
+        (400, None, "", "wrong"),
+        (403, None, "", "cannot say"),
+        (429, None, "", "cannot say"),
+        (503, None, "", "cannot say"),
+    ],
+)
+def test_what_the_authorization_endpoint_says(status: int, error: str | None, location: str, verdict: str) -> None:
+    assert provider_verdicts.of_authorize(status, error, location, "acme").verdict == verdict
 
 
 def test_a_provider_that_looks_at_the_code_first(running: Operator) -> None:
@@ -231,9 +260,75 @@ def test_discovery_and_keys_that_fail(running: Operator) -> None:
     order_fault(home(running), "oidc", "discovery", "set", {"issuer": "https://attacker.example"})
     outcome = running("provider", "test", "oidc", "--json")
     assert (outcome.status, verdicts(outcome)["discovery"]) == (1, "wrong")
-    assert "another issuer's" in told_of(outcome, "discovery")
+    site = f"{home(running)}/sandbox/oidc"
+    assert told_of(outcome, "discovery") == (
+        f'{site}/.well-known/openid-configuration is the document of another issuer ("https://attacker.example"), and not of'
+        f" {site}. Check issuer: the document must name it to the letter."
+    )
+    assert verdicts(outcome)["secret"] == "right"
     order_fault(home(running), "oidc", "jwks", "set", {"keys": []})
     assert verdicts(running("provider", "test", "oidc", "--json"))["keys"] == "wrong"
+    order_fault(home(running), "oidc", "jwks", "status", 404)
+    assert "status 404" in told_of(running("provider", "test", "oidc", "--json"), "keys")
+
+
+def test_a_key_set_that_is_too_large_for_the_functions(running: Operator) -> None:
+    order_fault(home(running), "oidc", "jwks", "set", {"more": "x" * OF_PROVIDERS.max_bytes})
+    assert "cannot be had (too large)" in told_of(running("provider", "test", "oidc", "--json"), "keys")
+    order_fault(home(running), "oidc", "discovery", "set", {"more": "x" * MAX_DOCUMENT})
+    assert "cannot be used (too large)" in told_of(running("provider", "test", "oidc", "--json"), "discovery")
+
+
+def test_why_an_issuer_cannot_be_asked(running: Operator) -> None:
+    name = copied(running, "elsewhere", "oidc")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        refusing = f"https://127.0.0.1:{closed.getsockname()[1]}"
+        no_tls = f"https://localhost:{running.port}"
+        for issuer, words in (
+            (refusing, "the connection is refused"),
+            (no_tls, "what listens there does not speak TLS"),
+            (f"{home(running)}/nowhere", "HTTP 404 without a document"),
+        ):
+            assert running("provider", "update", name, "--set", f"issuer={issuer}").status == 0
+            outcome = running("provider", "test", name, "--json")
+            assert verdicts(outcome)["discovery"] == "wrong"
+            told = told_of(outcome, "discovery")
+            assert f"{issuer}/.well-known/openid-configuration cannot be used (" in told
+            assert words in told
+            assert "to the letter" not in told
+            assert words in told_of(outcome, "certificate") or "404" in words
+    running.aws("secretsmanager").delete_secret(
+        SecretId=running.environment["BROKER_PROVIDER_SECRET_PREFIX"] + name, ForceDeleteWithoutRecovery=True
+    )
+    assert verdicts(running("provider", "test", name, "--json"))["secret"] == "wrong"
+
+
+def test_a_way_to_be_known_that_the_broker_does_not_have(running: Operator) -> None:
+    methods = {"token_endpoint_auth_methods_supported": ["tls_client_auth", "client_secret_jwt"]}
+    order_fault(home(running), "oidc", "discovery", "set", methods)
+    outcome = running("provider", "test", "oidc", "--json")
+    assert (outcome.status, verdicts(outcome)["discovery"]) == (1, "wrong")
+    assert "knows clients by tls_client_auth, client_secret_jwt, of which the broker can do none" in told_of(
+        outcome, "discovery"
+    )
+    name = copied(running, "by-file", "oidc", "--set", "token.auth=basic")
+    order_fault(home(running), "oidc", "discovery", "set", methods)
+    assert verdicts(running("provider", "test", name, "--json"))["discovery"] == "right", "the file says how"
+
+
+def test_the_second_address_of_a_host_is_tried_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def connect(address: tuple[str, int], timeout: float) -> socket.socket:
+        asked.append(address[0])
+        if len(asked) < 3:
+            raise ConnectionRefusedError
+        return socket.socket()
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    provider_network._connected(["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"], 443).close()
+    assert asked == ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
 
 
 def test_hosts_that_are_not_there_or_not_public(running: Operator, monkeypatch: pytest.MonkeyPatch) -> None:

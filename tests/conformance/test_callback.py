@@ -244,6 +244,12 @@ def test_a_refusal_reaches_the_client(clients: Clients, kind: str) -> None:
     [
         ("server_error", "server_error"),
         ("temporarily_unavailable", "temporarily_unavailable"),
+        ("invalid_scope", "invalid_scope"),
+        ("unauthorized_client", "unauthorized_client"),
+        ("login_required", "login_required"),
+        ("interaction_required", "interaction_required"),
+        ("account_selection_required", "account_selection_required"),
+        ("consent_required", "consent_required"),
         ("invalid_client", "server_error"),
         ("invalid_request", "server_error"),
         ("something_else", "server_error"),

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from broker_testing.conformance import RESOURCE, Clients
-from broker_testing.journey import Login, TestClient, revoke
+from broker_testing.journey import Login, TestClient, refresh, revoke
 from broker_testing.proxy import PROVIDER, exchange
 from broker_testing.sandbox import end_at_provider, order_fault
 from broker_testing.signing import DPoPKey
@@ -186,6 +186,17 @@ def test_a_backend_exchanges_tokens_that_are_meant_for_it(clients: Clients) -> N
     assert_error(exchange(clients.exchanging_backend, not_meant_for_it), 400, "invalid_request")
 
 
+@pytest.mark.spec(*SPEC, "RFC 9700 4.9")
+def test_who_is_called_with_a_public_clients_token_cannot_exchange_it_as_that_client(clients: Clients) -> None:
+    """The resource server sees the token, and anybody can give a public client's id."""
+    client = clients.exchanging_with_resources
+    meant_for_a_resource = logged_in(client, resource=RESOURCE)
+    assert_error(exchange(client, meant_for_a_resource["access_token"]), 400, "invalid_request")
+    assert_exchanged(exchange(client, token_of(client)))
+    refreshed = refresh(client, meant_for_a_resource["refresh_token"]).json()
+    assert_error(exchange(client, refreshed["access_token"]), 400, "invalid_request")
+
+
 def test_an_expired_token_is_refused(clients: Clients) -> None:
     token = logged_in(clients.exchanging)["access_token"]
     pass_time(601)
@@ -199,12 +210,16 @@ def test_a_token_of_a_login_that_has_ended_is_refused(clients: Clients) -> None:
     assert_error(exchange(client, held["access_token"]), 400, "invalid_request")
 
 
+@pytest.mark.parametrize(
+    ("kind", "parameters"), [("exchanging", {}), ("exchanging_with_resources", {"resource": RESOURCE})]
+)
 @pytest.mark.spec(*SPEC, "RFC 9449 5")
-def test_a_bound_token_needs_its_key(clients: Clients) -> None:
-    """Otherwise whoever found it would get one that is not bound."""
-    client, key = clients.exchanging, DPoPKey()
+def test_a_bound_token_needs_its_key(clients: Clients, kind: str, parameters: dict[str, str]) -> None:
+    """Otherwise whoever found it would get one that is not bound. With the key it may be for any audience."""
+    client, key = clients.of_kind(kind), DPoPKey()
     key.learn_nonce(clients.base)
     login = Login(client)
+    login.parameters |= parameters
     login.run()
     form = {
         "grant_type": "authorization_code",

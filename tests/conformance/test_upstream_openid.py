@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,6 +13,7 @@ import pytest
 
 from broker import clock
 from broker.runtime import runtime
+from broker.upstream.client_keys import OF_PROVIDERS
 from broker_testing.conformance import Clients
 from broker_testing.journey import Login, TestClient, post_form, register, userinfo
 from broker_testing.sandbox import counted, forget_faults, order_fault, start_counting
@@ -156,14 +158,37 @@ def test_a_fresh_sign_in_is_asked_for_and_checked(client: TestClient) -> None:
     assert_nothing_issued(again := Login(client), again.callback_url(max_age="60"))
 
 
+@pytest.mark.spec("CB-54", "OpenID Core 3.1.2.1")
+@pytest.mark.parametrize("prompt", ["login", "select_account", "login select_account", "select_account consent"])
+def test_what_the_client_wants_the_person_asked_goes_on(client: TestClient, prompt: str) -> None:
+    asked = query_of(Login(client).start(prompt=prompt).headers["location"])
+    assert asked["prompt"] == prompt.removesuffix(" consent"), "consent is the broker's own page"
+
+
+@pytest.mark.spec("CB-54", "OpenID Core 3.1.3.7")
+def test_who_is_none_of_those_that_the_operator_lets_in(client: TestClient) -> None:
+    registry = runtime().registry
+    entry = registry.provider(PROVIDER)
+    assert entry is not None
+    registry.update_provider(replace(entry, overrides={**entry.overrides, "id_token.require": {"hd": "acme.example"}}))
+    try:
+        login = Login(client)
+        answer = assert_nothing_issued(login, login.callback_url(), "access_denied")
+        assert answer["error_description"] == "this account may not sign in here"
+        order_fault(client.base, PROVIDER, "token", "id_token", {"set": {"hd": "acme.example"}})
+        assert "id_token" in Login(client).tokens()
+    finally:
+        registry.update_provider(entry)
+
+
 @pytest.mark.spec("CB-54", "RFC 9126 4")
 def test_a_pushed_request_asks_for_a_fresh_sign_in_too(client: TestClient) -> None:
     login = Login(client)
-    form = login.parameters | {"max_age": "60", "prompt": "login"}
+    form = login.parameters | {"max_age": "60", "prompt": "select_account login"}
     pushed = post_form(f"{client.base}/par", form).json()["request_uri"]
     query = urlencode({"client_id": client.client_id, "request_uri": pushed})
     asked = query_of(login.browser.get(f"{client.base}/authorize?{query}").headers["location"])
-    assert (asked["max_age"], asked["prompt"]) == ("60", "login")
+    assert (asked["max_age"], asked["prompt"]) == ("60", "login select_account")
 
 
 @pytest.mark.spec("CB-54", "OpenID Core 2")
@@ -223,7 +248,16 @@ def test_discovery_that_fails_at_the_callback_uses_nothing_up(client: TestClient
 
 
 @pytest.mark.spec("CB-54", "OpenID Core 10.1")
-def test_keys_that_cannot_be_had(client: TestClient) -> None:
-    order_fault(client.base, PROVIDER, "jwks", "status", 503)
+@pytest.mark.parametrize(("kind", "value"), [("status", 503), ("status", 404), ("html", None), ("set", {"keys": []})])
+def test_keys_that_cannot_be_had(client: TestClient, kind: str, value: object) -> None:
+    order_fault(client.base, PROVIDER, "jwks", kind, value)
     login = Login(client)
     assert_nothing_issued(login, login.callback_url(), "temporarily_unavailable")
+
+
+@pytest.mark.spec("CB-54", "OpenID Core 10.1")
+def test_keys_that_are_known_outlive_what_is_no_key_set(client: TestClient) -> None:
+    Login(client).tokens()
+    pass_time(OF_PROVIDERS.cache_seconds)
+    order_fault(client.base, PROVIDER, "jwks", "status", 404)
+    assert "id_token" in Login(client).tokens()

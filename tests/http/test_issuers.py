@@ -55,10 +55,12 @@ class Place:
     setting: str
     issuer: str
     mapping: str
+    url_suffix: str = "amazonaws.com"
 
 
 PLACES = {
     "default": Place("", "https://abc123.execute-api.eu-central-1.amazonaws.com", ""),
+    "china": Place("", "https://abc123.execute-api.eu-central-1.amazonaws.com.cn", "", "amazonaws.com.cn"),
     "domain": Place("https://login.example.com", "https://login.example.com", ""),
     "path": Place("https://example.com/auth", "https://example.com/auth", "/auth"),
 }
@@ -69,7 +71,9 @@ def place(request: pytest.FixtureRequest, base: str, monkeypatch: pytest.MonkeyP
     """The running broker's tables and keys under another issuer."""
     wanted = PLACES[str(request.param)]
     own = wiring.runtime()
-    moved = wiring.Runtime(replace(own.settings, issuer=wanted.setting, region="eu-central-1"))
+    moved = wiring.Runtime(
+        replace(own.settings, issuer=wanted.setting, region="eu-central-1", url_suffix=wanted.url_suffix)
+    )
     monkeypatch.setattr("broker.endpoints.entry.runtime", lambda: moved)
     yield wanted
 

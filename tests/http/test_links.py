@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +25,7 @@ from broker_testing.device import GRANT_TYPE, Device, Person
 from broker_testing.event_bus import Subscriber, documented, subscriber
 from broker_testing.journey import Login, TestClient, post_form, refresh, register, userinfo
 from broker_testing.parallel import at_once
+from broker_testing.proxy import EXCHANGING, call, exchange, provider_with
 from broker_testing.sandbox import counted, end_at_provider, order_fault, start_counting
 from broker_testing.trouble import pass_time, store_refuses
 
@@ -281,6 +284,27 @@ def test_a_link_that_works_is_not_touched_by_a_reconnect(base: str, bus: Subscri
     assert bus.received() == []
 
 
+def test_a_link_that_works_is_not_touched_by_a_no_to_the_client(base: str) -> None:
+    """The person reconnects to grant more, and thinks better of it: he has said no to that alone."""
+    client = register(base, providers=("openid",), scope=WITH_CALENDAR, first_party=False)
+
+    def asked(**parameters: str) -> tuple[Login, requests.Response]:
+        login = Login(client)
+        back = login.browser.get(login.callback_url(scope="openid calendar", **parameters))
+        return login, login.browser.follow(back, stop=(client.redirect_uri,))
+
+    login, page = asked()
+    login.read_answer(login.browser.submit(page, {"decision": "allow"}))
+    held = Held(login, login.tokens())
+    order_fault(base, "openid", "token", "set", {"scope": "openid profile email calendar"})
+    again, page = asked(**dict(parse_qsl(urlsplit(held.tokens["reconnect_url"]).query)))
+    start_counting(base, "openid")
+    assert again.read_answer(again.browser.submit(page, {"decision": "deny"}))["error"] == "access_denied"
+    assert counted(base, "openid") == {}
+    pass_time(LIFETIME + 1)
+    assert held.refresh().status_code == 200
+
+
 def test_a_pushed_request_reconnects(base: str) -> None:
     """RFC 9126: the reference is enough afterwards; the push already names the provider."""
     client = register(base, providers=("openid", "infolobby"), secret=True)
@@ -425,12 +449,39 @@ def test_a_scope_that_the_provider_did_not_grant_is_in_no_answer(base: str, capl
     assert (asked.status_code, asked.json()["scope"]) == (200, "openid")
 
 
-@pytest.mark.parametrize("by", ["refresh", "userinfo"])
+def renew_by(by: str, held: Held) -> None:
+    """Let the provider's token, which is due, be renewed by another request than a refresh."""
+    token = held.tokens["access_token"]
+    match by:
+        case "userinfo":
+            assert held.userinfo().status_code == 200
+        case "exchange":
+            assert exchange(held.client, token, audience="openid").status_code == 200
+        case "proxy":
+            assert call(held.client, token, "userinfo", provider="openid").status_code == 200
+
+
+@pytest.fixture
+def with_api(base: str) -> Iterator[str]:
+    """The provider's userinfo may be called as an API."""
+    with provider_with("openid", api_base="{base}", api_allow=["GET /userinfo"]):
+        yield base
+
+
+@pytest.mark.parametrize("by", ["refresh", "userinfo", "exchange", "proxy"])
 def test_a_scope_that_a_renewal_loses_is_gone_from_then_on(
-    base: str, caplog: pytest.LogCaptureFixture, by: str
+    with_api: str, caplog: pytest.LogCaptureFixture, by: str
 ) -> None:
     """Row 21 at a refresh. What is lost stays lost, also if a later answer has it again: nobody was asked for it."""
-    client = register(base, providers=("openid",), scope=WITH_CALENDAR)
+    base = with_api
+    client = register(
+        base,
+        providers=("openid",),
+        scope=WITH_CALENDAR,
+        proxy=("openid",),
+        token_exchange=("openid",),
+        grant_types=EXCHANGING["grant_types"],
+    )
     login = Login(client)
     order_fault(base, "openid", "token", "set", {"scope": "openid profile email calendar tasks"})
     held = Held(login, login.tokens(scope="openid calendar tasks"))
@@ -438,7 +489,9 @@ def test_a_scope_that_a_renewal_loses_is_gone_from_then_on(
     pass_time(LIFETIME + 1)
     order_fault(base, "openid", "token", "set", {"scope": "openid profile email tasks"})
     with caplog.at_level(logging.INFO):
-        first = held.refresh() if by == "refresh" else (held.userinfo(), held.refresh())[1]
+        renew_by(by, held)
+        assert held.grant.missing_scope == (() if by == "refresh" else ("calendar",))
+        first = held.refresh()
         assert (first.status_code, first.json()["scope"]) == (200, "openid tasks")
         assert held.refresh().json()["scope"] == "openid tasks", "the same to a retry"
     assert events_of(caplog.records).count("link.scope_narrowed") == 1
@@ -474,7 +527,7 @@ def _unreachable(*_: object, **__: object) -> None:
     raise EndpointConnectionError(endpoint_url="https://events.example")
 
 
-@pytest.mark.parametrize("how", ["unreachable", "refused", "one entry refused", "no bus"])
+@pytest.mark.parametrize("how", ["unreachable", "refused", "one entry refused", "slow", "no bus"])
 def test_an_event_that_fails_changes_no_answer(
     base: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
@@ -486,11 +539,15 @@ def test_an_event_that_fails_changes_no_answer(
     elif how in ("refused", "no bus"):
         bus = "" if how == "no bus" else "another-bus"
         monkeypatch.setattr(runtime(), "settings", replace(runtime().settings, event_bus=bus))
+    elif how == "slow":
+        monkeypatch.setattr(client, "put_events", lambda **_: threading.Event().wait(3))
     else:
         monkeypatch.setattr(client, "put_events", _unreachable)
+    began = time.monotonic()
     with caplog.at_level(logging.INFO):
         answer_of_broker = held.refresh()
     assert (answer_of_broker.status_code, answer_of_broker.json()["error"]) == (400, "invalid_grant")
+    assert time.monotonic() - began < 2.5
     assert "link.reconnect_required" in events_of(caplog.records)
     failures = [record for record in caplog.records if getattr(record, "audit", "") == "event.failed"]
     expected = [] if how == "no bus" else ["Link Reconnect Required"]

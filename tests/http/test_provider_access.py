@@ -5,24 +5,29 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 import requests
 
-from broker import clock
+from broker import clock, invocation
+from broker.endpoints import proxy
+from broker.grants import vault
 from broker.limiter import Limiter
 from broker.protocol.limits import Limit
 from broker.protocol.token_exchange import GRANT_TYPE
 from broker.runtime import runtime
 from broker.store.aws import client
 from broker.store.counters import Counters
+from broker.upstream.api import ApiAnswer, call_api
+from broker.upstream.transport import Deadline
 from broker_local.server import LocalBroker
-from broker_testing.journey import Login, TestClient, refresh, register
+from broker_testing.journey import Login, TestClient, post_form, refresh, register
 from broker_testing.parallel import at_once
 from broker_testing.proxy import ALLOWED, EXCHANGING, PROVIDER, REACHING, call, exchange, provider_with
-from broker_testing.sandbox import counted, end_at_provider, order_fault, start_counting
+from broker_testing.sandbox import counted, end_at_provider, forget_faults, order_fault, start_counting
 from broker_testing.trouble import pass_time
 from broker_testing.wire import disguises, tapped
 
@@ -67,11 +72,32 @@ def test_many_exchanges_at_expiry_are_one_refresh_at_the_provider(base: str, pas
 def test_many_calls_with_a_refused_token_are_one_refresh(api: str) -> None:
     registered = register(api, access_token_lifetime=DAY, **REACHING)
     token = token_of(registered)
+    pass_time(61)
     end_at_provider(api, PROVIDER, "access")
     start_counting(api, PROVIDER)
     answers = at_once([partial(call, registered, token, "projects")] * MANY)
     assert [answer.status_code for answer in answers] == [200] * MANY
     assert counted(api, PROVIDER)["token:refresh_token"] == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_an_answer_that_is_always_401_costs_one_renewal_a_minute(api: str, method: str) -> None:
+    """One path that refuses every token must not wear out the provider's refresh tokens, nor send a client round and round."""
+    registered = register(api, access_token_lifetime=DAY, **REACHING)
+    token = token_of(registered)
+    order_fault(api, PROVIDER, "api", "status", 401, times=100)
+    start_counting(api, PROVIDER)
+    assert "reconnect_url" in call(registered, token, "echo", method).json()
+    assert counted(api, PROVIDER) == {"api": 1}, "the login is a moment old, and its token with it"
+    for _ in range(2):
+        pass_time(61)
+        start_counting(api, PROVIDER)
+        answers = [call(registered, token, "echo", method) for _ in range(5)]
+        assert [answer.status_code for answer in answers] == [401] * 5
+        assert "reconnect_url" in answers[-1].json()
+        assert counted(api, PROVIDER)["token:refresh_token"] == 1
+    forget_faults(api, PROVIDER)
+    assert call(registered, token, "echo", method).status_code == 200
 
 
 def test_a_refresh_an_exchange_and_calls_at_once(api: str) -> None:
@@ -163,6 +189,27 @@ def test_a_disabled_clients_token_is_no_good_to_its_backend(base: str) -> None:
     assert exchange(back, token).json()["error"] == "invalid_request"
 
 
+def test_a_backend_that_serves_the_issuer_gets_no_token_of_another_clients_login(base: str) -> None:
+    """It may introspect tokens that name no resource, which is all of most clients' tokens: none of them is meant for it."""
+    front = register(base, resources=("https://backend.example/",), providers=(PROVIDER,))
+    backend: dict[str, Any] = {
+        "secret": True,
+        "redirect_uris": (),
+        "grant_types": (GRANT_TYPE,),
+        "token_exchange": (PROVIDER,),
+    }
+    back = register(base, served_resources=(base,), **backend)
+    token = token_of(front)
+    assert exchange(back, token).json()["error"] == "invalid_request"
+    told = post_form(f"{base}/introspect", {"token": token} | back.credentials())
+    assert told.json()["active"] is True, "what it serves the issuer for"
+    both = register(base, served_resources=(base, "https://backend.example/"), **backend)
+    assert exchange(both, token).json()["error"] == "invalid_request"
+    login = Login(front)
+    login.parameters["resource"] = "https://backend.example/"
+    assert exchange(both, login.tokens()["access_token"]).status_code == 200
+
+
 # -- providers whose tokens cannot be renewed ----------------------------------------------------------------------
 
 
@@ -192,6 +239,42 @@ def test_one_refused_call_alone_does_not_end_it(without_refresh: str) -> None:
     assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
     assert "reconnect_url" in answer.json()
     assert call(registered, token, "userinfo.php", provider="phpapi").status_code == 200
+
+
+# -- time ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("left", "given"), [(28.0, 15.0), (12.0, 11.0), (1.5, 1.0)])
+def test_a_call_gets_the_time_that_there_is(
+    api: str, monkeypatch: pytest.MonkeyPatch, left: float, given: float
+) -> None:
+    """Nothing is kept back for a renewal: one that has too little time left is not begun, so nothing can be lost."""
+    registered = register(api, **REACHING)
+    token = token_of(registered)
+    deadlines: list[float] = []
+
+    def noted(*arguments: Any, deadline: Deadline, **named: Any) -> ApiAnswer:
+        deadlines.append(deadline.remaining())
+        return call_api(*arguments, deadline=deadline, **named)
+
+    monkeypatch.setattr(proxy, "call_api", noted)
+    monkeypatch.setattr(invocation, "seconds_left", lambda: left)
+    assert call(registered, token, "projects").status_code == 200
+    assert deadlines == [pytest.approx(given, abs=0.2)]
+
+
+def test_a_late_401_is_answered_without_a_renewal(api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    registered = register(api, access_token_lifetime=DAY, **REACHING)
+    token = token_of(registered)
+    pass_time(61)
+    end_at_provider(api, PROVIDER, "access")
+    start_counting(api, PROVIDER)
+    with monkeypatch.context() as patch:
+        patch.setattr(invocation, "seconds_left", lambda: vault.refresh_seconds(runtime()) - 1)
+        answer = call(registered, token, "projects")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert counted(api, PROVIDER) == {"api": 1}
+    assert call(registered, token, "projects").status_code == 200
 
 
 # -- limits --------------------------------------------------------------------------------------------------------
@@ -263,6 +346,26 @@ def test_the_audit_log_tells_who_had_what_and_nothing_else(api: str, local_broke
     assert len({entry["grant_id"] for entry in (given, called, *refused)}) == 1
     ours = "\n".join(line for line in log.splitlines() if '"audit"' in line)
     assert "planted" not in ours
+
+
+def test_a_write_that_was_not_answered_is_in_the_audit_log(
+    api: str, local_broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have happened. A call that never left did not, and has no such event."""
+    registered = register(api, **REACHING)
+    token = token_of(registered)
+    monkeypatch.setattr(runtime(), "settings", replace(runtime().settings, proxy_deadline=0.2))
+    before = len(local_broker.log_text())
+    order_fault(api, PROVIDER, "api", "slow", 0.5)
+    assert call(registered, token, "echo", "POST", data=b"x").status_code == 504
+    assert call(registered, token, "files/3/download").status_code == 502
+    slow, elsewhere = events(local_broker.log_text()[before:], "proxy.called")
+    assert (slow["method"], slow["client_id"], "status" in slow) == ("POST", registered.client_id, False)
+    assert (elsewhere["method"], elsewhere["status"]) == ("GET", 302)
+    before = len(local_broker.log_text())
+    with provider_with(api_base="http://127.0.0.1:9/api", api_allow=list(ALLOWED)):
+        assert call(registered, token, "echo", "POST", data=b"x").status_code == 502
+    assert events(local_broker.log_text()[before:], "proxy.called") == []
 
 
 def test_no_log_and_no_answer_has_the_providers_token(api: str, local_broker: LocalBroker) -> None:

@@ -20,12 +20,20 @@ from broker_local.server import LocalBroker
 from broker_testing.journey import Login, TestClient, refresh, register, revoke, userinfo
 from broker_testing.key_rotation import operators_client
 from broker_testing.parallel import at_once
-from broker_testing.sandbox import change_secrets, counted, start_counting
+from broker_testing.sandbox import change_secrets, counted, start_counting, wrong_secret_said_as
 from broker_testing.trouble import pass_time
 
 NEW = "the-secret-that-the-provider-made-today"
 WAYS = ("infolobby", "lockitnetwork", "iternio")
 """Secrets in the body, by Basic, and as a key in the profile's address."""
+
+
+OTHER_WORDS = {
+    "Keycloak": b'{"error":"unauthorized_client","error_description":"Invalid client or Invalid client credentials"}',
+    "no code": b'{"message":"Bad credentials"}',
+    "a page": b"<html><body>Unauthorized</body></html>",
+}
+"""What a wrong secret is called with a 401, if not invalid_client."""
 
 
 @dataclass
@@ -136,6 +144,26 @@ def test_a_secret_that_changes_between_refreshes_ends_no_login(secrets: Secrets)
         good(userinfo(client.base, tokens["access_token"]))
     assert secrets.fallbacks() == ["next"]
     assert revoke(client, tokens["refresh_token"]).status_code == 200
+
+
+@pytest.mark.parametrize("words", OTHER_WORDS.values(), ids=OTHER_WORDS)
+def test_a_wrong_secret_in_other_words(secrets: Secrets, words: bytes) -> None:
+    """Row 10 as well: the other slot is tried; where that is wrong too, there is an alarm, and nothing is lost."""
+    secrets.keep(client_secret=OLD, client_secret_next=NEW)
+    client = warm(secrets)
+    secrets.takes(NEW)
+    with wrong_secret_said_as(words):
+        tokens = Login(client).tokens()
+        assert set(secrets.fallbacks()) == {"next"}
+        pass_time(3600)
+        secrets.takes("another secret altogether")
+        answer = refresh(client, tokens["refresh_token"])
+        assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
+        assert Login(client).run()["error"] == "server_error"
+    assert {event["row"] for event in secrets.events("upstream.misconfigured")} == {10}
+    secrets.takes(NEW)
+    pass_time(6)
+    good(refresh(client, tokens["refresh_token"]))
 
 
 def test_a_secret_that_the_functions_have_not_seen_yet_is_found_at_the_first_refusal(secrets: Secrets) -> None:

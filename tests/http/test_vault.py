@@ -7,21 +7,25 @@ import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 import requests
+from botocore.client import BaseClient
 
 from broker import invocation
 from broker.crypto import handles
 from broker.crypto.handles import Handle, Kind
-from broker.grants import vault
+from broker.grants import ending, vault
 from broker.runtime import runtime
 from broker.store import rescue
 from broker.store.aws import StoreUnavailable
 from broker.store.grants import Grant, Grants, Link
 from broker.store.rescue import RescueQueue
+from broker.store.secrets import CredentialStore
+from broker.upstream.http import BoundedHttp, Deadline, UpstreamRequest, UpstreamResponse
 from broker_local.server import LocalBroker
 from broker_testing.crashes import Fault, forget_messages, messages_come_back, recorded, waiting_messages
 from broker_testing.journey import Login, TestClient, refresh, register, revoke, userinfo
@@ -268,6 +272,57 @@ def test_a_provider_that_takes_its_refresh_token_again_loses_nothing(base: str) 
     assert held.userinfo().status_code == 200
 
 
+@contextmanager
+def one_message_at_a_time() -> Iterator[None]:
+    """SQS may give fewer messages than it is asked for, and does so as long as there are few."""
+    base: Any = BaseClient
+    call = base._make_api_call
+
+    def sparing(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        if operation == "ReceiveMessage":
+            arguments = arguments | {"MaxNumberOfMessages": 1}
+        return call(self, operation, arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base, "_make_api_call", sparing)
+        yield
+
+
+def test_an_older_message_of_the_same_login_does_not_hide_the_wanted_one(base: str) -> None:
+    """The first outage left its tokens in the table and in the queue, the second one in the queue alone."""
+    held = logged_in(base)
+    pass_time(LIFETIME + 5)
+    with written_without_an_answer():
+        assert held.refresh().status_code == 200
+    assert (held.link.version, waiting_messages()) == (2, 1)
+    pass_time(LIFETIME + 5)
+    with refused_by_store(Grants, "write_link"):
+        assert held.refresh().status_code == 200
+    assert (held.link.version, waiting_messages()) == (2, 2)
+    pass_time(LIFETIME + AFTER_LEASE)
+    start_counting(base, STRICT)
+    with one_message_at_a_time():
+        assert held.refresh().status_code == 200
+    assert (held.link.version, waiting_messages()) == (4, 0)
+    assert counted(base, STRICT)["token:refresh_token"] == 1  # for what was in the queue has been due since
+    assert held.userinfo().status_code == 200
+
+
+@contextmanager
+def written_without_an_answer() -> Iterator[None]:
+    """Every write of new tokens is done, but too late for whoever waits for it."""
+    write = Grants.write_link
+
+    def slowly(grants: Grants, link: Link) -> None:
+        write(grants, link)
+        raise StoreUnavailable("it took too long")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Grants, "write_link", slowly)
+        patch.setattr(vault, "WRITE_TRIES", 1)
+        yield
+
+
 # -- refusals that nobody explains ---------------------------------------------------------------------------------
 
 
@@ -335,10 +390,42 @@ def test_clients_are_asked_to_wait_longer_the_longer_the_provider_is_down(base: 
         pass_time(seconds)
     assert waits[0] == 5
     assert 20 <= waits[1] <= 25
-    assert waits[2] == 60
+    assert 48 <= waits[2] < 60
     forget_faults(base, STRICT)
     assert held.refresh().status_code == 200
     assert held.link.failing_since == 0
+
+
+def test_who_comes_during_the_pause_is_told_to_wait_as_long(base: str) -> None:
+    """He has not failed himself, but the provider has been down for as long as for him who has."""
+    held = logged_in(base)
+    pass_time(LIFETIME + 5)
+    order_fault(base, STRICT, "token", "status", 503, times=4)
+    assert_unavailable(held.refresh())
+    pass_time(80)
+    for _ in range(2):
+        answer = held.refresh()
+        assert_unavailable(answer)
+        assert 40 <= int(answer.headers["retry-after"]) < 50
+    forget_faults(base, STRICT)
+
+
+@pytest.mark.parametrize("due_only", [False, True])
+def test_a_provider_that_says_when_is_not_asked_before(base: str, due_only: bool) -> None:
+    """Its own Retry-After is the pause; a token that is still good is used meanwhile."""
+    held = logged_in(base)
+    pass_time(LIFETIME + (-25 if due_only else 5))
+    order_fault(base, STRICT, "token", "rate_limit", 20)
+    start_counting(base, STRICT)
+    for seconds in (12, 9):
+        if due_only:
+            assert held.userinfo().status_code == 200
+        else:
+            assert int(held.refresh().headers["retry-after"]) >= 5
+        assert counted(base, STRICT)["token:refresh_token"] == 1
+        pass_time(seconds)
+    assert held.refresh().status_code == 200
+    assert counted(base, STRICT)["token:refresh_token"] == 2
 
 
 def test_a_code_about_the_request_is_passed_on(base: str) -> None:
@@ -365,6 +452,121 @@ def test_a_token_that_is_only_due_is_used_while_the_table_takes_nothing(base: st
     forget_faults(base, STRICT)
 
 
+# -- a lease that is lost while its holder lives --------------------------------------------------------------------
+
+ROTATING = "redbooth"
+"""The provider whose refresh token works once, and whose grant lives on when it comes again."""
+
+
+@pytest.fixture
+def two_refreshers(base: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
+    """A login that is due, and leases that nobody prolongs because the table does not take it."""
+    held = logged_in(base, ROTATING)
+    pass_time(7205)
+
+    def refuse(*_arguments: object) -> None:
+        raise StoreUnavailable("ordered by a test")
+
+    monkeypatch.setattr(Grants, "renew_lease", refuse)
+    yield held
+    assert (held.grant.stage, held.link.version) == ("active", 2)
+    pass_time(7205)
+    assert held.refresh().status_code == 200
+    assert held.userinfo().status_code == 200
+
+
+@dataclass
+class Beside:
+    """A second request for the same login, in a thread of its own."""
+
+    held: Held
+    answer: requests.Response | None = None
+    may_go_on: threading.Event = field(default_factory=threading.Event)
+    has_come: threading.Event = field(default_factory=threading.Event)
+
+    def begin(self) -> None:
+        self.token = self.held.tokens["refresh_token"]
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self) -> None:
+        self.answer = refresh(self.held.client, self.token)
+        self.has_come.set()
+
+    def stop_here(self) -> None:
+        """In the second request: tell the first one, and wait for it."""
+        self.has_come.set()
+        assert self.may_go_on.wait(30)
+
+    def end(self) -> requests.Response:
+        self.may_go_on.set()
+        self.thread.join(30)
+        assert self.answer is not None
+        return self.answer
+
+
+def test_who_lost_the_lease_takes_what_its_new_holder_gets(
+    two_refreshers: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one's request reaches the provider after the second one's, and is refused; the second one has not written yet."""
+    held, beside, sent = two_refreshers, Beside(two_refreshers), list[str]()
+    send = BoundedHttp.send
+
+    def sending(self: BoundedHttp, request: UpstreamRequest, deadline: Deadline) -> UpstreamResponse:
+        if not request.url.endswith("/token"):
+            return send(self, request, deadline)
+        sent.append(request.url)
+        if len(sent) == 1:
+            pass_time(AFTER_LEASE)
+            beside.begin()
+            assert beside.has_come.wait(30)
+            return send(self, request, deadline)
+        answer = send(self, request, deadline)
+        beside.stop_here()
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BoundedHttp, "send", sending)
+        patch.setattr(vault, "sleep", lambda _seconds: beside.may_go_on.set())
+        first = held.refresh()
+        second = beside.end()
+    assert (first.status_code, second.status_code) == (200, 200), (first.text, second.text)
+    assert first.json()["refresh_token"] == second.json()["refresh_token"]
+    assert len(sent) == 2
+
+
+def test_who_took_over_looks_for_what_the_one_before_may_still_write(
+    two_refreshers: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one has the provider's answer, but neither the table nor the queue has it yet when the second one is refused."""
+    held, beside, sent = two_refreshers, Beside(two_refreshers), list[str]()
+    write, send = Grants.write_link, BoundedHttp.send
+
+    def writing(grants: Grants, link: Link) -> None:
+        if not sent[1:]:
+            pass_time(AFTER_LEASE)
+            beside.begin()
+            assert beside.has_come.wait(30)
+        write(grants, link)
+        beside.may_go_on.set()
+
+    def sending(self: BoundedHttp, request: UpstreamRequest, deadline: Deadline) -> UpstreamResponse:
+        sent.extend([request.url] if request.url.endswith("/token") else [])
+        return send(self, request, deadline)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vault, "WRITE_SECONDS", 30.0)
+        with_seconds_left(patch, 1000)
+        patch.setattr(Grants, "write_link", writing)
+        patch.setattr(BoundedHttp, "send", sending)
+        patch.setattr(vault, "sleep", lambda _seconds: beside.stop_here())
+        first = held.refresh()
+        second = beside.end()
+    assert (first.status_code, second.status_code) == (200, 200), (first.text, second.text)
+    assert first.json()["refresh_token"] == second.json()["refresh_token"]
+    assert len(sent) == 2
+
+
 # -- too little time -----------------------------------------------------------------------------------------------
 
 
@@ -383,6 +585,52 @@ def test_a_refresh_that_lambda_could_cut_off_is_not_begun(base: str, monkeypatch
     assert counted(base, STRICT) == {}
     assert held.link.lease_id == ""
     assert held.refresh().status_code == 200
+
+
+def time_that(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, *, takes: float, of: float) -> None:
+    """Of this many seconds that are left, the call takes so many, as the AWS client repeats it; it is done all the same."""
+    left = [of]
+    done = getattr(owner, method)
+
+    def slowly(self: Any, *arguments: Any) -> Any:
+        left[0] -= takes
+        return done(self, *arguments)
+
+    monkeypatch.setattr(owner, method, slowly)
+    monkeypatch.setattr(invocation, "seconds_left", lambda: left[0])
+
+
+@pytest.mark.parametrize("due_only", [False, True])
+def test_a_refresh_is_not_begun_after_a_slow_lease(base: str, monkeypatch: pytest.MonkeyPatch, due_only: bool) -> None:
+    """The time that was enough before is not any more; the lease is given back, and the next one may try at once."""
+    held = logged_in(base)
+    pass_time(LIFETIME + (-20 if due_only else 5))
+    start_counting(base, STRICT)
+    with monkeypatch.context() as patch:
+        time_that(patch, Grants, "take_lease", takes=9, of=vault.refresh_seconds(runtime()) + 1)
+        if due_only:
+            assert held.userinfo().status_code == 200
+        else:
+            assert_unavailable(held.refresh())
+    assert "token:refresh_token" not in counted(base, STRICT)
+    assert (held.link.lease_id, held.link.cool_until, held.link.failing_since) == ("", 0, 0)
+    assert held.refresh().status_code == 200
+    assert counted(base, STRICT)["token:refresh_token"] == 1
+
+
+def test_a_refresh_is_not_begun_after_a_slow_look_into_the_queue(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it finds there is written all the same; what it does not find is left to the next one."""
+    held = logged_in(base)
+    _leave_behind(held)
+    start_counting(base, STRICT)
+    enough = vault.refresh_seconds(runtime(), recovering=True)
+    with monkeypatch.context() as patch:
+        time_that(patch, Grants, "read_link", takes=9, of=enough + 1)
+        assert_unavailable(held.refresh())
+    assert counted(base, STRICT) == {}
+    assert (held.link.lease_id, held.link.recover, held.link.cool_until) == ("", True, 0)
+    assert held.refresh().status_code == 200
+    assert counted(base, STRICT) == {"token:refresh_token": 1}
 
 
 def test_a_token_that_is_only_due_is_used_when_there_is_no_time(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -444,6 +692,93 @@ def test_a_revocation_that_was_cut_off_is_finished_by_its_repetition(base: str) 
     for _ in range(2):
         assert revoke(held.client, held.tokens["refresh_token"]).status_code == 200
     assert counted(base, STRICT) == {"revoke": 1}
+    assert runtime().grants.read_link(held.handle.grant_id) is None
+
+
+def audited(local_broker: LocalBroker, since: int) -> list[tuple[str, str | None]]:
+    """Event and provider of the lines since then that tell of a failure."""
+    lines = [json.loads(line) for line in local_broker.log_text()[since:].splitlines() if '"audit"' in line]
+    failures = {"upstream.failed", "upstream.misconfigured", "store.unavailable", "link.unreadable"}
+    return [(line["audit"], line.get("provider")) for line in lines if line["audit"] in failures]
+
+
+@pytest.mark.parametrize(("owner", "method"), [(Grants, "drop_link"), (Grants, "read"), (CredentialStore, "secret")])
+def test_a_store_that_fails_at_a_revocation_is_no_failure_of_the_provider(
+    base: str, local_broker: LocalBroker, owner: type, method: str
+) -> None:
+    """It would count as one in the alarms and on the dashboard."""
+    held, since = logged_in(base), len(local_broker.log_text())
+    with refused_by_store(owner, method):
+        assert revoke(held.client, held.tokens["refresh_token"]).status_code == 200
+    assert audited(local_broker, since) == [("store.unavailable", None)]
+    assert held.grant.stage == "ended"
+
+
+def test_a_store_that_fails_when_the_operator_ends_a_login_is_no_failure_of_a_provider(
+    base: str, local_broker: LocalBroker
+) -> None:
+    held, since = logged_in(base), len(local_broker.log_text())
+    with refused_by_store(Grants, "drop_link"):
+        assert ending.end(runtime(), base, held.handle.grant_id, "operator")
+    assert audited(local_broker, since) == [("store.unavailable", None)]
+
+
+def test_tokens_that_cannot_be_opened_are_deleted_and_named_as_that(base: str, local_broker: LocalBroker) -> None:
+    held, since = logged_in(base), len(local_broker.log_text())
+    start_counting(base, STRICT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vault, "_PURPOSE", "something else")
+        assert revoke(held.client, held.tokens["refresh_token"]).status_code == 200
+    assert audited(local_broker, since) == [("link.unreadable", STRICT)]
+    assert counted(base, STRICT) == {}
+    assert runtime().grants.read_link(held.handle.grant_id) is None
+
+
+@pytest.mark.parametrize("after_death", [False, True])
+def test_a_token_that_is_renewed_while_the_provider_is_told_is_revoked_too(
+    base: str, monkeypatch: pytest.MonkeyPatch, after_death: bool
+) -> None:
+    """A refresh was under way when the client signed out: what it writes after the link was read is not just deleted. The same
+    when the one who ended the login died, and a repetition tells the provider."""
+    held, told = logged_in(base), list[str]()
+    before, secret = held.link, held.handle.secret
+    tokens = vault.tokens_of(before, secret)
+    renewed = replace(tokens, refresh_token="the-renewed-one")
+    send = BoundedHttp.send
+
+    def sending(self: BoundedHttp, request: UpstreamRequest, deadline: Deadline) -> UpstreamResponse:
+        if not told:
+            runtime().grants.write_link(vault.with_tokens(replace(before, version=2), renewed, secret))
+        told.append(dict(parse_qsl((request.body or b"").decode()))["token"])
+        return send(self, request, deadline)
+
+    if after_death:
+        runtime().grants.end(before.grant_id, "revoked")
+        pass_time(AFTER_LEASE)
+    monkeypatch.setattr(BoundedHttp, "send", sending)
+    assert revoke(held.client, held.tokens["refresh_token"]).status_code == 200
+    assert told == [tokens.refresh_token, "the-renewed-one"]
+    assert runtime().grants.read_link(before.grant_id) is None
+
+
+def test_a_link_that_never_comes_to_rest_is_left_to_the_next_revocation(
+    base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = logged_in(base)
+    send = BoundedHttp.send
+
+    def sending(self: BoundedHttp, request: UpstreamRequest, deadline: Deadline) -> UpstreamResponse:
+        link, secret = held.link, held.handle.secret
+        tokens = vault.tokens_of(link, secret)
+        runtime().grants.write_link(vault.with_tokens(replace(link, version=link.version + 1), tokens, secret))
+        return send(self, request, deadline)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BoundedHttp, "send", sending)
+        assert revoke(held.client, held.tokens["refresh_token"]).status_code == 200
+    assert held.link.version == 1 + vault.REVOKE_TURNS
+    pass_time(AFTER_LEASE)
+    assert revoke(held.client, held.tokens["refresh_token"]).status_code == 200
     assert runtime().grants.read_link(held.handle.grant_id) is None
 
 

@@ -185,9 +185,11 @@ def test_more_redirect_uris_by_environment(sandbox: Sandbox, monkeypatch: pytest
     assert sandbox.get(LOCKIT, LOCKIT.authorize, LOCKIT.request(**request)).status == 400
 
 
-def test_base_is_derived_from_the_api(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("suffix", ["amazonaws.com", "amazonaws.com.cn"])
+def test_base_is_derived_from_the_api(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
     monkeypatch.setenv("SANDBOX_BASE", "")
-    derived = "https://api123.execute-api.eu-west-1.amazonaws.com/callback/infolobby"
+    monkeypatch.setenv("SANDBOX_URL_SUFFIX", suffix)
+    derived = f"https://api123.execute-api.eu-west-1.{suffix}/callback/infolobby"
     assert sandbox.get(INFOLOBBY, INFOLOBBY.authorize, INFOLOBBY.request(redirect_uri=derived)).status == 200
     assert sandbox.get(INFOLOBBY, INFOLOBBY.authorize, INFOLOBBY.request()).status == 400
 

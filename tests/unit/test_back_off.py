@@ -8,7 +8,8 @@ from broker.grants.back_off import LEAST, MOST, retry_after
 
 
 @pytest.mark.parametrize(
-    ("failing_for", "least", "most"), [(0, 5, 5), (9, 5, 5), (20, 10, 11), (60, 30, 36), (100, 50, 60), (9000, 60, 60)]
+    ("failing_for", "least", "most"),
+    [(0, 5, 5), (9, 5, 5), (20, 10, 11), (60, 30, 36), (95, 47, 57), (120, 48, 59), (9000, 48, 59)],
 )
 def test_half_of_the_time_and_up_to_a_quarter_more(failing_for: int, least: int, most: int) -> None:
     assert retry_after(failing_for, lambda _below: 0) == least

@@ -53,7 +53,7 @@ def test_dollars_of_a_step_by_hand() -> None:
     assert found["API"] == pytest.approx(1e-6)
     assert found["DynamoDB"] == pytest.approx(3 * 0.625e-6 + 2 * 0.125e-6)
     assert found["Lambda"] == pytest.approx(0.2e-6 + (0.010 / 0.289 + 0.010 + 0.120) * 0.5 * 0.0000133334)
-    assert found["logs"] == pytest.approx((1000 + 330 + 420) * 0.5e-9)
+    assert found["logs"] == pytest.approx((1000 + 330) * 0.5e-9)
     assert found["data out"] == pytest.approx(1000 * 0.09e-9)
     assert found["traces"] == pytest.approx(0.05 * 5e-6)
 

@@ -19,7 +19,7 @@ from broker.runtime import runtime
 from broker.store.aws import StoreUnavailable
 from broker.store.grants import AnswerLost, Consent, Grant, Grants, Link, LinkRefused, Refused, new_grant_id
 from broker_testing.parallel import at_once
-from broker_testing.trouble import answer_lost_once, store_refuses
+from broker_testing.trouble import answer_lost_once, attempts_kept, store_refuses
 
 pytestmark = pytest.mark.usefixtures("each_store")
 
@@ -68,7 +68,7 @@ def claim(grants: Grants, login: Grant, **changes: Any) -> Grant:
     return grants.claim(login.grant_id, **(values | changes))
 
 
-def finish(grants: Grants, login: Grant, **changes: Any) -> Grant:
+def finish(grants: Grants, login: Grant, sealed: bytes = b"sealed tokens", **changes: Any) -> Grant:
     now = clock.now()
     values: dict[str, Any] = {
         "stage": "code",
@@ -81,7 +81,7 @@ def finish(grants: Grants, login: Grant, **changes: Any) -> Grant:
         "expires_at": now + 60,
     }
     code = replace(login, **(values | changes))
-    grants.finish_exchange(code, Link(login.grant_id, "p", b"sealed tokens", version=1, due_at=now + 100))
+    grants.finish_exchange(code, Link(login.grant_id, "p", sealed, version=1, due_at=now + 100))
     return code
 
 
@@ -387,7 +387,8 @@ def test_the_write_of_an_instance_that_was_overtaken_is_refused(grants: Grants) 
     with pytest.raises(LinkRefused) as refused:
         grants.write_link(replace(renewed, sealed=b"of the slow one"))
     stored = link_of(grants, login)
-    assert stored == refused.value.link == replace(renewed, lease_id="", recover=False)
+    assert stored == refused.value.link == replace(renewed, written_at=stored.written_at, lease_id="", recover=False)
+    assert stored.written_at - link.written_at in (16, 17)
     with pytest.raises(LinkRefused):
         grants.take_lease(link, "of the old version", 15)
 
@@ -472,6 +473,37 @@ def test_an_exchange_is_finished_when_both_of_its_writes_are_done(grants: Grants
         finish(grants, claimed, stage=stage, browser_hash=BROWSER)
 
 
+def test_first_tokens_that_arrive_late_undo_nothing(grants: Grants) -> None:
+    """An attempt that the AWS client has given up takes away neither a lease nor what it was renewed to."""
+    with attempts_kept("PutItem") as attempts:
+        login = begun(grants)
+        attempts.clear()
+        code = finish(grants, claim(grants, login))
+    (late,) = attempts
+    redeem(grants, code)
+    grants.take_lease(link_of(grants, login), "mine", 15)
+    leased = link_of(grants, login)
+    late()
+    assert link_of(grants, login) == leased
+    grants.write_link(replace(leased, version=2, sealed=b"new"))
+    late()
+    assert (link_of(grants, login).version, link_of(grants, login).sealed) == (2, b"new")
+
+
+def test_a_second_exchange_replaces_what_the_first_one_left(grants: Grants) -> None:
+    """A device's person tries again after the tokens were written and the login was not; attempts of before change nothing."""
+    claimed = claim(grants, begun(grants))
+    with attempts_kept("PutItem") as attempts:
+        with store_refuses("UpdateItem", "InternalServerError"), pytest.raises(StoreUnavailable):
+            finish(grants, claimed, stage="device_ready", sealed=b"of the first exchange")
+        with answer_lost_once("PutItem"):
+            finish(grants, claimed, stage="device_ready", sealed=b"of the second exchange")
+    assert link_of(grants, claimed).sealed == b"of the second exchange"
+    for late in attempts:
+        late()
+        assert link_of(grants, claimed).sealed == b"of the second exchange"
+
+
 def test_a_device_finds_the_tokens_as_soon_as_it_may_come(grants: Grants) -> None:
     """It polls whenever it likes, so that the login must not be ready before they are there."""
     claimed = claim(grants, begun(grants))
@@ -506,6 +538,19 @@ def test_dropped_tokens_are_gone_and_the_login_stays(grants: Grants) -> None:
     login = active(grants)
     grants.drop_link(login.grant_id)
     grants.drop_link(login.grant_id)
+    grants.drop_link(login.grant_id, 1)  # it is gone already
+    assert grants.read(login.grant_id) == (login, None)
+
+
+def test_tokens_are_dropped_as_they_were_read_or_not_at_all(grants: Grants) -> None:
+    login = active(grants)
+    newer = replace(link_of(grants, login), version=2, sealed=b"newer")
+    grants.write_link(newer)
+    with pytest.raises(LinkRefused) as refused:
+        grants.drop_link(login.grant_id, 1)
+    assert refused.value.link == newer
+    with answer_lost_once("DeleteItem"):
+        grants.drop_link(login.grant_id, 2)
     assert grants.read(login.grant_id) == (login, None)
 
 

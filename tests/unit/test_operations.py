@@ -17,6 +17,7 @@ import yaml
 from broker.audit import EVENTS
 from broker.metrics import METRICS, NAMESPACE
 from broker.settings import LIMITS, Settings
+from broker.store.secrets import ProviderSecret
 from broker_cli.main import broker
 from broker_local.server import PROJECT
 from broker_local.template import Template
@@ -224,6 +225,40 @@ def test_runbooks_have_their_parts_and_name_only_what_exists() -> None:
         check_links(path)
 
 
+def access_log(template: Template) -> set[str]:
+    """The fields of the API's access log."""
+    return set(json.loads(template.properties("BrokerApi")["AccessLogSettings"]["Format"]))
+
+
+PROMISE = re.compile(r"(?:[Ss]aved query|the query) `([a-z-]+)`(.*?)(?=(?:[Ss]aved query|the query) `|$)", re.MULTILINE)
+"""A query, and what the rest of the line says of it."""
+
+
+@pytest.mark.parametrize("path", sorted(RUNBOOKS.glob("*.md")), ids=lambda path: path.stem)
+def test_saved_queries_show_what_runbooks_send_people_there_for(path: Path) -> None:
+    template = deployed()
+    queries = {
+        template.properties(name)["Name"].rpartition("/")[2]: template.properties(name)["QueryString"]
+        for name in template.logical_ids("AWS::Logs::QueryDefinition")
+    }
+    fields = {field for fields in EVENTS.values() for field in fields} | {"frames", "correlation_id"}
+    for name, said in PROMISE.findall(path.read_text("utf-8")):
+        shown = set(re.findall(r"[\w.]+", queries[name]))
+        promised = set(re.findall(r"`([\w.]+)`", said))
+        assert promised & (fields | access_log(template)) <= shown, name
+        # A query that asks for no event shows all.
+        assert not promised & EVENTS.keys() - shown or ("audit" in shown and "filter audit" not in queries[name]), name
+
+
+def test_the_runbook_of_the_second_secret_has_every_slot() -> None:
+    text = (RUNBOOKS / "provider-secret-fallback.md").read_text("utf-8")
+    with_both = ProviderSecret("c", "a", client_secret_next="b", client_secret_old="d")
+    slots = {slot.name for slot in with_both.slots}
+    assert slots >= {"current", "next", "old"}
+    for part in (text.partition("## What to do")[0], text.partition("## What to do")[2]):
+        assert all(f"`{slot}`:" in part for slot in slots)
+
+
 EVENT_FAMILIES = {name.split(".")[0] for name in EVENTS}
 
 
@@ -313,6 +348,22 @@ def test_the_dashboard_is_free() -> None:
     assert len(shown) <= 50
 
 
+def test_two_regions_have_two_dashboards() -> None:
+    """A dashboard is the account's and not a Region's, so the stack's name alone would be taken in the second one."""
+    name = document()["Resources"]["OperationsDashboard"]["Properties"]["DashboardName"]["Fn::Sub"]
+    assert {"${AWS::StackName}", "${AWS::Region}"} <= set(re.findall(r"\$\{[^}]+\}", name))
+    assert re.fullmatch(r"[A-Za-z0-9_-]+", str(deployed().properties("OperationsDashboard")["DashboardName"]))
+
+
+def test_the_dashboard_s_address_is_told_where_it_is_right() -> None:
+    """The consoles of other partitions have other addresses."""
+    output = document()["Outputs"]["Dashboard"]
+    assert "console.aws.amazon.com" in output["Value"]["Fn::Sub"]
+    assert document()["Conditions"][output["Condition"]] == {
+        "Fn::And": [{"Condition": "HasDashboard"}, {"Fn::Equals": [{"Ref": "AWS::Partition"}, "aws"]}]
+    }
+
+
 def test_dashboard_and_queries_can_be_left_out() -> None:
     plain = deployed(Dashboard="false", SavedQueries="false")
     assert not plain.logical_ids("AWS::CloudWatch::Dashboard")
@@ -323,10 +374,10 @@ def test_saved_queries_read_fields_that_are_written() -> None:
     template = deployed()
     written = {field for fields in EVENTS.values() for field in fields}
     written |= {"audit", "level", "message", "correlation_id", "frames"}
-    api = template.properties("BrokerApi")["AccessLogSettings"]["Format"]
+    written |= {"record"}  # of Lambda's own lines, in JSON
     for name in template.logical_ids("AWS::Logs::QueryDefinition"):
         properties = template.properties(name)
-        own = set(json.loads(api)) if properties["LogGroupNames"] == ["example-ApiLogGroup"] else written
+        own = access_log(template) if properties["LogGroupNames"] == ["example-ApiLogGroup"] else written
         text = re.sub(r'"[^"]*"', "", properties["QueryString"])
         words = set(re.findall(r"(?<![@\w.])[A-Za-z_]\w*(?!\w*\()", text))
         made = set(re.findall(r"as (\w+)", text))
@@ -373,6 +424,21 @@ def test_throttles_are_for_routes_that_exist() -> None:
     begins = {route.key for f in template.functions() if f.name in LOGIN_STARTS for route in f.routes}
     assert {key for key, rate in rates.items() if rate == "5"} == begins
     assert {key for key, rate in rates.items() if rate == "3"} == {"ANY /register", "ANY /register/{client_id}"}
+
+
+def test_bursts_fit_into_every_account() -> None:
+    """An API may not have more than its account, and some Regions give an account 1,250 (API Gateway's quotas)."""
+    bursts = {name: one["Default"] for name, one in document()["Parameters"].items() if name.endswith("Burst")}
+    assert len(bursts) == 3
+    assert max(bursts.values()) <= 1250
+
+
+def test_every_log_is_under_the_key_of_ones_own() -> None:
+    arn = "arn:aws:kms:us-east-1:123456789012:key/1"
+    own, plain = deployed(**EVERYTHING, KmsKeyArn=arn), deployed(**EVERYTHING)
+    for name in own.logical_ids("AWS::Logs::LogGroup"):
+        assert own.properties(name)["KmsKeyId"] == arn, name
+        assert "KmsKeyId" not in plain.properties(name), name
 
 
 LOGIN_STARTS = {"AuthorizeFunction", "ParFunction", "DeviceFunction"}
@@ -444,22 +510,29 @@ def test_a_changed_parameter_reaches_the_running_version() -> None:
     """The API calls published versions, and a version never changes. So all that a function is given must be told in a text whose
     change makes a new version: its description, or the texts of the layer that the description names."""
     common = document()["Globals"]["Function"]
-    given = json.dumps([common[name] for name in ("Environment", "Tracing", "SnapStart", "MemorySize", "Timeout")])
+    given = json.dumps(
+        [common[name] for name in ("Environment", "LoggingConfig", "Tracing", "SnapStart", "MemorySize", "Timeout")]
+    )
     parameters = {name for name in document()["Parameters"] if f'"{name}"' in given or f"${{{name}}}" in given}
     assert len(parameters) > 15
     assert {name for name in parameters | {"Architecture"} if f"${{{name}}}" not in "".join(told().values())} == set()
+
+    # SAM leaves TracingConfig out for Disabled, which is PassThrough to Lambda: a change between these two would change nothing.
+    assert document()["Parameters"]["Tracing"]["AllowedValues"] == ["Active", "Disabled"]
 
     def version(arm: str) -> str:
         template = deployed(Architecture=arm, RetryWindow="17")
         return str(template.properties("TokenFunction")["VersionDescription"])
 
-    assert version("arm64").startswith("1 1 arm64 INFO required Active None 600 ")
+    assert version("arm64").startswith("1 1 arm64 INFO WARN required Disabled None 600 ")
     assert " 17 " in version("x86_64")
     functions = document()["Resources"]
     for name, function in functions.items():
         if function["Type"] == "AWS::Serverless::Function" and name not in {"SandboxFunction", "RotateFunction"}:
             description = functions["TokenFunction"]["Properties"]["VersionDescription"]
             assert function["Properties"]["VersionDescription"] == description, name
+            # What is no parameter; .ci/promises.py tries it.
+            assert function["Properties"]["AutoPublishAliasAllProperties"] is True, name
             assert "Environment" not in function["Properties"], name
     layers = json.dumps(functions["TokenFunction"]["Properties"]["VersionDescription"])
     assert all(f'{{"Ref": "{name}"}}' in layers for name in deployed().logical_ids("AWS::Serverless::LayerVersion"))

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from broker.settings import LIMITS, Settings
+from broker.settings import LIMITS, Settings, from_environment
 from broker.upstream import serve
 from broker_local import aws
 from broker_local.api_gateway import match_route
@@ -148,6 +148,7 @@ def test_environment_of_a_function() -> None:
         "BROKER_RATE_LIMITS": "",
         "BROKER_DPOP_NONCE": "required",
         **{f"BROKER_{name.upper()}": str(getattr(Settings(), name)) for name in LIMITS},
+        "BROKER_URL_SUFFIX": "amazonaws.com",
         "BROKER_LOCAL": "",
         "POWERTOOLS_SERVICE_NAME": "example",
         "POWERTOOLS_LOG_LEVEL": "INFO",
@@ -155,6 +156,7 @@ def test_environment_of_a_function() -> None:
     sandbox = function_of(deployed(**SANDBOX, Issuer="https://login.example.com"), "SandboxFunction").environment
     assert sandbox["SANDBOX_TABLE"] == "example-SandboxTable"
     assert sandbox["SANDBOX_BASE"] == "https://login.example.com"
+    assert sandbox["SANDBOX_URL_SUFFIX"] == "amazonaws.com"
     assert sandbox["SANDBOX_CLIENT_SECRET"] == "x" * 16
 
 
@@ -237,10 +239,11 @@ def test_the_registry_is_read_only_and_the_sandbox_apart() -> None:
 
 
 def test_who_has_no_provider_secrets() -> None:
-    """Publishing keys and keeping a pushed request need no provider; all else may have to talk to one."""
+    """Publishing keys, keeping a pushed request and asking a person need no provider; all else may have to talk to one."""
     holders = {name for name, statement in statements() if statement["Sid"] == "ReadProviderSecrets"}
     everything = set(resources("AWS::Serverless::Function"))
     assert everything - holders == {
+        "ConsentFunction",
         "IntrospectFunction",
         "MetadataFunction",
         "ParFunction",
@@ -350,7 +353,19 @@ def test_outputs_that_the_operators_command_reads() -> None:
         "ProviderSecretPrefix",
         "Dashboard",
     }
-    assert document()["Outputs"]["Issuer"]["Value"]["Fn::If"][:2] == ["HasIssuer", {"Ref": "Issuer"}]
+    issuer = document()["Outputs"]["Issuer"]["Value"]["Fn::If"]
+    assert issuer[:2] == ["HasIssuer", {"Ref": "Issuer"}]
+    derived = {"Fn::Sub": "https://${BrokerApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}"}
+    assert issuer[2]["Fn::If"][2] == document()["Outputs"]["ApiUrl"]["Value"]["Fn::If"][2] == derived
+
+
+def test_the_functions_derive_the_issuer_that_the_output_names() -> None:
+    """In every partition: host names do not end in amazonaws.com everywhere."""
+    given = {"AWS_REGION": "cn-north-1", "BROKER_URL_SUFFIX": "amazonaws.com.cn"}
+    assert from_environment(given).api_domain == "execute-api.cn-north-1.amazonaws.com.cn"
+    environment = document()["Globals"]["Function"]["Environment"]["Variables"]
+    assert environment["BROKER_URL_SUFFIX"] == {"Ref": "AWS::URLSuffix"}
+    assert "execute-api.${AWS::Region}.amazonaws.com" not in (PROJECT / "template.yaml").read_text("utf-8")
 
 
 def test_a_domain_gets_its_record_or_says_what_it_must_point_to() -> None:

@@ -193,8 +193,9 @@ def test_every_answer_of_the_provider_goes_back(status: int) -> None:
     assert (found.status, found.headers["retry-after"]) == (status, "7")
 
 
-@pytest.mark.parametrize("status", [101, 103, 407])
-def test_an_answer_that_is_for_this_hop_alone_does_not(status: int) -> None:
+@pytest.mark.parametrize("status", [101, 103, 407, 600, 999])
+def test_an_answer_that_is_for_this_hop_alone_or_is_no_status_does_not(status: int) -> None:
+    """RFC 9110 section 15: what is above 599 is no status, and goes into no answer of ours."""
     assert failure_of(http_of(answer(status))).row == 7
 
 
@@ -236,6 +237,23 @@ def test_links_into_the_api_lead_through_the_proxy() -> None:
     found = called(http_of(answer(200, headers={"link": links})))
     assert found.headers["link"] == (
         f'<{HERE}tasks?page=2>; rel="next", <{HERE}tasks>; rel="first", <https://docs.example/>; rel="help"'
+    )
+
+
+@pytest.mark.parametrize("token", ["query:key", "header:X-Token:{access_token}"])
+def test_a_relative_link_out_of_the_api_leads_to_the_provider(token: str) -> None:
+    """It is relative to the URL that was called there (RFC 8288 section 3.2); here it would lead into the broker's own paths."""
+    links = (
+        '</v2/tasks?page=2>; rel="next", <../admin?x>; rel="up", <//cdn.example/a>; rel="icon", <http://[>; rel="bad"'
+    )
+    found = called(
+        http_of(answer(200, headers={"link": links})),
+        ApiCall("GET", ("tasks",), "a=b"),
+        plain(api__base=BASE, api__token=token),
+    )
+    assert found.headers["link"] == (
+        '<https://api.example/v2/tasks?page=2>; rel="next", <https://api.example/admin?x>; rel="up",'
+        ' <https://cdn.example/a>; rel="icon", <http://[>; rel="bad"'
     )
 
 

@@ -42,7 +42,7 @@ GOLDEN = {
     "github": "https://github.com/login/oauth/authorize"
     f"?client_id=the-client&redirect_uri={BACK}github&response_type=code&scope=a%20b&state=st%26te&{S256}",
     "slack": "https://slack.com/oauth/v2/authorize"
-    f"?client_id=the-client&redirect_uri={BACK}slack&response_type=code&scope=a%2Cb&state=st%26te&{S256}",
+    f"?client_id=the-client&redirect_uri={BACK}slack&response_type=code&user_scope=a%2Cb&state=st%26te&{S256}",
     "notion": "https://api.notion.com/v1/oauth/authorize"
     f"?client_id=the-client&redirect_uri={BACK}notion&response_type=code&owner=user&scope=a%20b&state=st%26te&{S256}",
     "discord": "https://discord.com/oauth2/authorize"
@@ -68,6 +68,17 @@ def test_google_once_its_urls_are_known() -> None:
         "&access_type=offline&prompt=consent&scope=openid%20email%20profile%20calendar&state=st%26te"
         f"&{S256}&nonce=n-1"
     )
+
+
+def test_a_prompt_of_the_file_stays_beside_the_clients() -> None:
+    provider = plain(authorize__params={"prompt": "consent login"}, authorize__prompts={"login": "login"})
+    assert query_of(url_of(provider))["prompt"] == "consent login"
+    for prompts, wanted in ((("login",), "login consent"), (("select_account",), "consent login")):
+        url = authorization_url(
+            provider, CREDENTIALS, redirect_uri="https://b.example", state=None, scope=(), code_challenge=None, nonce=None,
+            prompts=prompts,
+        )  # fmt: skip
+        assert query_of(url)["prompt"] == wanted
 
 
 def test_what_the_dialect_has_no_place_for_is_not_sent() -> None:

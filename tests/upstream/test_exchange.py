@@ -67,7 +67,7 @@ def granting(**more: object) -> ScriptedHttp:
 
 
 def sent_by_exchange(provider: Provider) -> UpstreamRequest:
-    http = granting(ok=True, user_token="a-1")
+    http = granting(ok=True, user_token="a-1", authed_user={"access_token": "a-1"})
     exchange(provider, http)
     return http.only
 
@@ -262,7 +262,10 @@ PROFILES: dict[str, tuple[object, dict[str, object]]] = {
         {"sub": "583231", "preferred_username": "octocat", "name": "Mona", "picture": "https://a.example/1"},
     ),
     "slack": ({"ok": True, "user_id": "U1", "user": "jo"}, {"sub": "U1", "name": "jo"}),
-    "notion": ({"object": "user", "id": "n-1", "name": "Jo"}, {"sub": "n-1", "name": "Jo"}),
+    "notion": (
+        {"object": "user", "id": "b-1", "name": "Bot", "bot": {"owner": {"user": {"id": "n-1", "name": "Jo"}}}},
+        {"sub": "n-1", "name": "Jo"},
+    ),
     "discord": (
         {"id": "80351110224678912", "username": "jo", "global_name": None, "email": "jo@example.com"},
         {"sub": "80351110224678912", "preferred_username": "jo", "name": "jo", "email": "jo@example.com"},
@@ -287,6 +290,20 @@ def test_the_profiles_of_the_catalogues_providers(name: str) -> None:
         assert dict(request.headers)["Authorization"] == "Bearer old-access"
     assert request.method == ("POST" if name == "slack" else "GET")
     assert dict(request.headers).get("Notion-Version") == ("2022-06-28" if name == "notion" else None)
+
+
+def test_two_people_of_one_slack_workspace_are_two_subjects() -> None:
+    """Both answers hold the same bot, whose token stands where other providers have the person's."""
+    slack, found = from_catalogue("slack"), {}
+    for person in ("U1", "U2"):
+        mine = {"id": person, "access_token": f"xoxp-{person}", "scope": "chat:write", "token_type": "user"}
+        bot = {"access_token": "xoxb-1", "token_type": "bot", "bot_user_id": "UBOT", "team": {"id": "T1"}}
+        http = http_of(answer(200, {"ok": True, **bot, "authed_user": mine}))
+        tokens = exchange(slack, http)
+        me = http_of(answer(200, {"ok": True, "user_id": "UBOT" if tokens.access_token == "xoxb-1" else person}))
+        found[person] = profile(slack, me, tokens).subject
+        assert dict(me.only.headers)["Authorization"] == f"Bearer xoxp-{person}"
+    assert found == {"U1": "U1", "U2": "U2"}
 
 
 @pytest.mark.parametrize(
@@ -430,7 +447,7 @@ def revoke(provider: Provider, http: Sender, tokens: UpstreamTokens = TOKENS) ->
 
 def test_revocation_by_the_rfc() -> None:
     http = http_of(answer(200))
-    assert revoke(from_catalogue("discord"), http)
+    assert revoke(plain(), http)
     assert form_of(http.only) == {"token": "old-refresh", "token_type_hint": "refresh_token"} | OWN
     http = http_of(answer(204))
     assert revoke(plain(), http, UpstreamTokens("a"))
@@ -448,6 +465,12 @@ def test_revocation_as_github_does_it() -> None:
 
 def test_a_provider_that_cannot_revoke() -> None:
     assert not revoke(from_catalogue("phpapi"), http_of())
+
+
+@pytest.mark.parametrize("name", ["discord", "google"])
+def test_where_a_revocation_ends_all_logins_of_the_person_none_is_sent(name: str) -> None:
+    """Unless the operator names its address himself."""
+    assert not from_catalogue(name).has_revoke
 
 
 def test_nothing_secret_shows() -> None:

@@ -1,6 +1,7 @@
 """Token answers in every shape: what is accepted means one thing, what is not is an UpstreamFailure and nothing else."""
 
 import json
+from dataclasses import replace
 from urllib.parse import urlencode
 
 import pytest
@@ -31,8 +32,21 @@ def normalised(
     return read_tokens(provider, provider.token, read, Received(NOW, asked, {}, previous))
 
 
-def expiry(**fields: object) -> int | None:
-    end = normalised({"access_token": "a", **fields}).expires_at
+BEFORE = UpstreamTokens("old", "old-r", expires_at=NOW + 5)
+
+
+def in_both_phases(document: object, provider: Provider = PLAIN, asked: tuple[str, ...] = ()) -> list[UpstreamTokens]:
+    """The tokens of the answer to a code, and to a refresh, whose dialect is one of its own."""
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    read = read_document(body)
+    assert read is not None
+    first = read_tokens(provider, provider.token, read, Received(NOW, asked, {}))
+    return [first, read_tokens(provider, provider.refresh, read, Received(NOW, asked, {}, BEFORE))]
+
+
+def expiry(provider: Provider = PLAIN, **fields: object) -> int | None:
+    """Seconds, the same in both phases."""
+    (end,) = {tokens.expires_at for tokens in in_both_phases({"access_token": "a", **fields}, provider)}
     return None if end is None else end - NOW
 
 
@@ -71,7 +85,7 @@ def test_rows_17_to_19_expires_in(value: object, seconds: int | None) -> None:
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_numbers_that_are_none(text: str) -> None:
     body = f'{{"access_token": "a", "expires_in": {text}}}'.encode()
-    assert normalised(body).expires_at is None
+    assert [tokens.expires_at for tokens in in_both_phases(body)] == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -104,14 +118,34 @@ def test_which_expiry_counts() -> None:
     assert expiry(expires_in=0, expires_at=NOW + 60) == 60
     provider = plain(token__default_expires_in=1800)
     for fields in ({}, {"expires_in": "soon"}, {"expires_in": 0, "expires_at": NOW - 1}):
-        assert normalised({"access_token": "a", **fields}, provider).expires_at == NOW + 1800
-    assert normalised({"access_token": "a", "expires_in": 5}, provider).expires_at == NOW + 5
+        assert expiry(provider, **fields) == 1800
+    assert expiry(provider, expires_in=5) == 5
+
+
+def test_a_refresh_may_have_an_answer_of_its_own() -> None:
+    """Its own fields and its own default; what it leaves out is as at the code."""
+    provider = plain(
+        token__default_expires_in=1800,
+        refresh__default_expires_in=900,
+        refresh__response__access_token=["renewed.token"],
+        refresh__response__expires_in=["renewed.life"],
+        refresh__response__scope=["renewed.may"],
+    )
+    document = {"access_token": "a", "expires_in": 60, "scope": "x", "refresh_token": "r"}
+    renewed = {"token": "b", "life": "90", "may": ["y"]}
+    code, refreshed = in_both_phases({**document, "renewed": renewed}, provider)
+    assert (code.access_token, code.expires_at, code.scope) == ("a", NOW + 60, ("x",))
+    assert (refreshed.access_token, refreshed.expires_at, refreshed.scope) == ("b", NOW + 90, ("y",))
+    assert code.refresh_token == refreshed.refresh_token == "r"
+    code, refreshed = in_both_phases({"access_token": "a", "renewed": {"token": "b", "life": 0}}, provider)
+    assert (code.expires_at, refreshed.expires_at) == (NOW + 1800, NOW + 900)
+    assert (code.refresh_token, refreshed.refresh_token) == (None, BEFORE.refresh_token)
 
 
 @pytest.mark.parametrize("token_type", [None, "bearer", "mac", "User Access Token", 7, {}, "planted\r\n"])
 def test_row_16_any_token_type_is_bearer(token_type: object) -> None:
-    assert normalised({"access_token": "a", "token_type": token_type}).token_type == "Bearer"
-    assert normalised({"access_token": "a"}).token_type == "Bearer"
+    for document in ({"access_token": "a", "token_type": token_type}, {"access_token": "a"}):
+        assert [tokens.token_type for tokens in in_both_phases(document)] == ["Bearer", "Bearer"]
 
 
 @pytest.mark.parametrize(
@@ -132,12 +166,14 @@ def test_row_16_any_token_type_is_bearer(token_type: object) -> None:
     ],
 )
 def test_row_21_scope(value: object, scope: tuple[str, ...]) -> None:
-    assert normalised({"access_token": "a", "scope": value}, asked=("asked",)).scope == scope
+    both = in_both_phases({"access_token": "a", "scope": value}, asked=("asked",))
+    assert [tokens.scope for tokens in both] == [scope, scope]
 
 
 def test_scope_with_the_providers_own_separator() -> None:
     provider = plain(authorize__scope_separator="|")
-    assert normalised({"access_token": "a", "scope": "x|y"}, provider).scope == ("x", "y")
+    both = in_both_phases({"access_token": "a", "scope": "x|y"}, provider)
+    assert [tokens.scope for tokens in both] == [("x", "y"), ("x", "y")]
     assert normalised({"access_token": "a"}).scope is None
 
 
@@ -156,11 +192,29 @@ def test_rows_15_and_25_tokens() -> None:
     assert (new.refresh_token, new.id_token) == ("r", "old-i"), "an ID token that nobody has checked is not kept"
 
 
+@pytest.mark.parametrize("odd", ["https://evil.example", "a" * 2000])
+def test_row_15_a_kept_value_that_the_file_does_not_allow(odd: str) -> None:
+    """There is no login yet that it could cost. In a refresh the answer has the only tokens that the provider still takes: the
+    value of before stays."""
+    provider = plain(vars={"host": {"pattern": "[a-z]+[.]example"}}, token__response__keep=["host"])
+    document = {"access_token": "a", "refresh_token": "r", "host": odd}
+    with pytest.raises(UpstreamFailure) as caught:
+        normalised(document, provider)
+    assert caught.value.row == 15
+    for before in ({"host": "eu.example"}, {}):
+        http = http_of(answer(200, document))
+        tokens = refresh_tokens(
+            provider, CREDENTIALS, http, replace(TOKENS, kept=before), now=NOW, deadline=deadline(), sleep=http.sleep
+        )
+        assert (tokens.access_token, tokens.refresh_token, tokens.kept) == ("a", "r", before)
+
+
 @pytest.mark.parametrize("value", [None, "", " \x7f", "a\u00e9", "a\ttab", 5, True, [], ["a"], {"t": "a"}, "a" * 65537])
 def test_row_15_what_is_no_access_token(value: object) -> None:
-    with pytest.raises(UpstreamFailure) as caught:
-        normalised({"access_token": value})
-    assert caught.value.row == 15
+    for dialect, before in ((PLAIN.token, None), (PLAIN.refresh, BEFORE)):
+        with pytest.raises(UpstreamFailure) as caught:
+            read_tokens(PLAIN, dialect, {"access_token": value}, Received(NOW, (), {}, before))
+        assert caught.value.row == 15
 
 
 @pytest.mark.parametrize(
@@ -175,8 +229,8 @@ def test_row_15_what_is_no_access_token(value: object) -> None:
     ],
 )
 def test_row_22_json_then_form_whatever_the_content_type(body: bytes) -> None:
-    tokens = normalised(body)
-    assert (tokens.access_token, tokens.expires_at) == ("a b", NOW + 60)
+    for tokens in in_both_phases(body):
+        assert (tokens.access_token, tokens.expires_at) == ("a b", NOW + 60)
 
 
 @pytest.mark.parametrize(
@@ -206,16 +260,11 @@ def test_row_7_what_is_no_document(body: bytes) -> None:
 
 
 def test_the_first_root_with_an_access_token_counts_for_everything() -> None:
-    slack = from_catalogue("slack")
-    user = {
-        "ok": True,
-        "authed_user": {"access_token": "u", "refresh_token": "ur"},
-        "team": {"id": "T1"},
-        "refresh_token": "br",
-    }
-    tokens = normalised(user, slack)
+    provider = plain(token__response={"root": ["", "inner"], "keep": ["team.id"]})
+    user = {"inner": {"access_token": "u", "refresh_token": "ur"}, "team": {"id": "T1"}, "refresh_token": "br"}
+    tokens = normalised(user, provider)
     assert (tokens.access_token, tokens.refresh_token, tokens.kept) == ("u", "ur", {"team.id": "T1"})
-    both = normalised({**user, "access_token": "b"}, slack)
+    both = normalised({**user, "access_token": "b"}, provider)
     assert (both.access_token, both.refresh_token) == ("b", "br")
 
 

@@ -8,10 +8,11 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from broker.upstream.client_keys import ClientKeys
+from broker.upstream.client_keys import OF_PROVIDERS, ClientKeys
+from broker.upstream.client_keys import STALE_SECONDS as KEYS_STALE_SECONDS
 from broker.upstream.discovery import AGAIN_SECONDS, CACHE_SECONDS, PATH, STALE_SECONDS, Discovery, DiscoveryFailed
 from broker.upstream.failures import UpstreamFailure, answer_in_callback
-from broker.upstream.http import BoundedHttp, TransportError, TransportKind
+from broker.upstream.http import BoundedHttp, TransportError, TransportKind, UpstreamResponse
 from broker.upstream.id_token import Expected, check, half_hash, kept_profile
 from broker.upstream.schema import Discovered, Provider, parse_provider
 from broker.upstream.tokens import UpstreamTokens
@@ -141,8 +142,9 @@ def jwks_of(algorithm: str, kid: str = "one") -> str:
     return json.dumps({"keys": [{**_MAKERS[algorithm].to_jwk(KEYS[algorithm].public_key(), as_dict=True), "kid": kid}]})
 
 
-def provider_of(*algorithms: str) -> Provider:
-    document = {"issuer": ISSUER, "authorize": {"url": f"{ISSUER}/a"}, "token": {"url": f"{ISSUER}/t"}}
+def provider_of(*algorithms: str, **more: object) -> Provider:
+    authorize = {"url": f"{ISSUER}/a", "scope": ["openid"]} if more else {"url": f"{ISSUER}/a"}
+    document = {"issuer": ISSUER, "authorize": authorize, "token": {"url": f"{ISSUER}/t"}, **more}
     return parse_provider("x", document, source="x", discovered=Discovered(JWKS_URI, algorithms, names_issuer=False))
 
 
@@ -157,7 +159,7 @@ def expected(max_age: int | None = None) -> Expected:
 
 
 def keys_from(http: ScriptedHttp, clock: _Clock | None = None) -> ClientKeys:
-    return ClientKeys(http, clock or _Clock(), cache_seconds=600)
+    return ClientKeys(http, clock or _Clock(), OF_PROVIDERS)
 
 
 @pytest.mark.parametrize("algorithm", KEYS)
@@ -203,7 +205,7 @@ def test_no_detail_quotes_the_token() -> None:
     assert "another" not in str(failure.value)
 
 
-def test_an_unknown_key_is_looked_for_once_a_minute() -> None:
+def test_an_unknown_key_is_looked_for_every_few_seconds() -> None:
     clock = _Clock()
     http = http_of(answer(200, jwks_of("ES256")), answer(200, jwks_of("ES256", kid="two")))
     keys, provider = keys_from(http, clock), provider_of("ES256")
@@ -211,9 +213,56 @@ def test_an_unknown_key_is_looked_for_once_a_minute() -> None:
     with pytest.raises(UpstreamFailure, match="no key of the provider"):
         check(provider, tokens_with("ES256", kid="two"), keys, expected(), deadline())
     assert len(http.requests) == 1
-    clock.now += 60
+    clock.now += OF_PROVIDERS.again_seconds
     assert check(provider, tokens_with("ES256", kid="two"), keys, expected(), deadline()).subject == "me"
     assert len(http.requests) == 2
+
+
+NO_KEY_SETS = {
+    "gone": answer(404, b"<html>"),
+    "moved": answer(302, b"", {"location": f"{ISSUER}/elsewhere"}),
+    "forbidden": answer(403, {"error": "blocked"}),
+    "in trouble": answer(503),
+    "a page": answer(200, b"<html>We will be back soon"),
+    "not UTF-8": answer(200, b"\xff\xfe"),
+    "empty": answer(200, {"keys": []}),
+    "too many": answer(200, {"keys": [{"kty": "oct-public"}] * 101}),
+    "unreachable": TransportError(TransportKind.UNREACHABLE, sent=False),
+}
+
+
+@pytest.mark.parametrize("outage", NO_KEY_SETS.values(), ids=NO_KEY_SETS)
+def test_what_is_no_key_set_takes_no_key_away(outage: UpstreamResponse | TransportError) -> None:
+    clock = _Clock()
+    http = http_of(answer(200, jwks_of("ES256")), *[outage] * 4, answer(200, jwks_of("ES256")))
+    keys, provider = keys_from(http, clock), provider_of("ES256")
+
+    def log_in() -> str:
+        token = tokens_with("ES256", iat=clock.now, exp=clock.now + 60)
+        return check(provider, token, keys, Expected("us", "n", None, clock.now), deadline()).subject
+
+    assert log_in() == "me"
+    clock.now += OF_PROVIDERS.cache_seconds
+    for asked in (2, 3):
+        assert (log_in(), log_in(), len(http.requests)) == ("me", "me", asked)
+        clock.now += OF_PROVIDERS.again_seconds
+    clock.now = NOW + KEYS_STALE_SECONDS
+    for _ in range(2):
+        with pytest.raises(UpstreamFailure) as failure:
+            log_in()
+        assert answer_in_callback(failure.value) == "temporarily_unavailable"
+    clock.now += 2 * OF_PROVIDERS.again_seconds
+    with pytest.raises(UpstreamFailure):
+        log_in()
+    clock.now += OF_PROVIDERS.again_seconds
+    assert log_in() == "me"
+
+
+def test_a_provider_may_have_more_keys_than_a_client() -> None:
+    jwk = json.loads(jwks_of("ES256"))["keys"][0]
+    many = [{**jwk, "kid": str(number)} for number in range(OF_PROVIDERS.max_keys)]
+    keys = keys_from(http_of(answer(200, {"keys": many})))
+    assert check(provider_of("ES256"), tokens_with("ES256", kid="99"), keys, expected(), deadline()).subject == "me"
 
 
 @pytest.mark.parametrize("member", ["jwk", "jku", "x5u", "x5c"])
@@ -254,7 +303,7 @@ def test_the_public_key_is_no_hmac_secret() -> None:
 def test_a_key_that_is_for_something_else(change: Mapping[str, object]) -> None:
     jwk = json.loads(jwks_of("ES256"))["keys"][0]
     keys = keys_from(http_of(answer(200, {"keys": [{**jwk, **change}]})))
-    with pytest.raises(UpstreamFailure, match="no key of the provider"):
+    with pytest.raises(UpstreamFailure, match=r"no key of the provider|no .* key for signatures"):
         check(provider_of("ES256"), tokens_with("ES256"), keys, expected(), deadline())
 
 
@@ -301,6 +350,28 @@ def test_the_kept_id_token_answers_for_a_provider_without_userinfo() -> None:
     assert (profile.subject, dict(profile.claims)) == ("me", {"sub": "me", "email": "me@x.example"})
     assert kept_profile(provider, (), UpstreamTokens("a")) is None
     assert kept_profile(provider_of("ES256"), (), tokens_with("ES256")) is None, "no login has checked that one"
+
+
+def test_an_issuer_that_has_another_name_too() -> None:
+    provider = provider_of("ES256", id_token={"issuers": "id.example"})
+    keys = keys_from(http_of(answer(200, jwks_of("ES256"))))
+    for iss in (ISSUER, "id.example"):
+        assert check(provider, tokens_with("ES256", iss=iss), keys, expected(), deadline()).subject == "me"
+    for iss in ("http://id.example", "ID.example", ""):
+        with pytest.raises(UpstreamFailure, match="iss is another issuer's"):
+            check(provider, tokens_with("ES256", iss=iss), keys, expected(), deadline())
+
+
+def test_a_claim_that_the_operator_requires() -> None:
+    provider = provider_of("ES256", id_token={"require": {"hd": "acme.example", "gone": ""}})
+    keys = keys_from(http_of(answer(200, jwks_of("ES256"))))
+    assert check(provider, tokens_with("ES256", hd="acme.example"), keys, expected(), deadline()).subject == "me"
+    for claims in ({}, {"hd": "ACME.example"}, {"hd": ["acme.example"]}, {"hd": "acme.example."}, {"hd": None}):
+        with pytest.raises(UpstreamFailure, match="the claim hd is not what the file requires") as failure:
+            check(provider, tokens_with("ES256", **claims), keys, expected(), deadline())
+        assert answer_in_callback(failure.value) == "access_denied"
+    with pytest.raises(UpstreamFailure, match="nonce"):
+        check(provider, tokens_with("ES256", nonce="another"), keys, expected(), deadline())
 
 
 def test_max_age_wants_an_auth_time_that_fits() -> None:

@@ -132,6 +132,11 @@ def error_of(overrides: Mapping[str, object], **options: object) -> str:
 A_URL = "must be a URL of printable ASCII without spaces, braces and backslashes"
 WRONG: list[tuple[Mapping[str, object], str]] = [
     ({"authorize.pkce": "S265"}, 'authorize.pkce: must be "S256" or "off", not "S265"'),
+    ({"id_token.require": {"hd": "example.com"}}, "id_token.require: needs an issuer, and openid in authorize.scope"),
+    ({"id_token.require": {"email_verified": True}}, "id_token.require.email_verified: must be a string, not true"),
+    ({"authorize.prompts": {"consent": "consent"}},
+        "authorize.prompts.consent: is none of what a client may ask for: login, select_account"),
+    ({"authorize.prompts": {"login": "login consent"}}, "authorize.prompts.login: must be one word"),
     ({"authorize.pcke": "off"}, "authorize.pcke: is not a field; did you mean authorize.pkce?"),
     ({"authorise": {"url": "x"}}, "authorise: is not a field; did you mean authorize?"),
     ({"token.response.acces_token": "a"},
@@ -431,7 +436,8 @@ def test_templates() -> None:
 
 FIELDS = [
     "issuer", "hook", "vars", "vars.x", "vars.x.pattern", "authorize", "authorize.url", "authorize.params", "authorize.scope",
-    "authorize.pkce", "callback.code", "callback.keep", "token.url", "token.method", "token.body", "token.params",
+    "authorize.pkce", "authorize.prompts", "id_token.issuers", "id_token.require", "callback.code", "callback.keep",
+    "token.url", "token.method", "token.body", "token.params",
     "token.headers",
     "token.ok", "token.ok.path", "token.ok.equals", "token.response", "token.response.root", "token.response.keep",
     "token.default_expires_in", "refresh.margin", "refresh.using", "userinfo.url", "userinfo.claims", "userinfo.token",

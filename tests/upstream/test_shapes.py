@@ -7,7 +7,7 @@ file holds:
     sources              where the shapes come from; assumptions: what in them does not
     registration         client_id, client_secret ("" for a private key), variables, scope (what a client asks for besides)
     discovery            the OpenID discovery document, where the provider has one
-    authorize            url and query of the authorization request
+    authorize            url and query of the authorization request; prompts: prompt of it, for that of a client
     callback             how the browser comes back: query, and what is made of it
     request.WHAT         the request that WHAT (exchange, refresh, userinfo, revoke) must make, in every respect
     call                 a call: do, name, status, headers and body of the answer; then: what is made of it; oddity: it is one
@@ -36,7 +36,7 @@ from broker.upstream.authorization import (
     callback_redirect_uri,
     read_callback,
 )
-from broker.upstream.client_keys import ClientKeys
+from broker.upstream.client_keys import OF_PROVIDERS, ClientKeys
 from broker.upstream.dialect import exchange_code, fetch_profile, refresh_tokens, revoke_tokens
 from broker.upstream.discovery import PATH, Discovery
 from broker.upstream.failures import UpstreamFailure
@@ -47,7 +47,7 @@ from broker.upstream.schema import Provider
 from broker.upstream.signing import new_key
 from broker.upstream.tokens import UpstreamTokens
 
-from .scripted import NOW, answer, deadline, http_of
+from .scripted import NOW, answer, deadline, http_of, query_of
 
 FOLDER = Path(__file__).with_name("shapes")
 KEY = new_key("ES256")
@@ -238,6 +238,27 @@ def test_the_way_there(shape: Shape) -> None:
     assert (address, once(parse_qsl(query, strict_parsing=True))) == (wanted["url"], wanted["query"])
 
 
+@pytest.mark.parametrize("prompts", [("login",), ("select_account",), ("login", "select_account")], ids=" ".join)
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_what_the_person_is_to_be_asked(shape: Shape, prompts: tuple[str, ...]) -> None:
+    query = query_of(
+        authorization_url(
+            shape.provider,
+            shape.credentials,
+            redirect_uri=shape.redirect_uri,
+            state="the-state",
+            scope=shape.scope,
+            code_challenge="the-challenge",
+            nonce="the-nonce",
+            prompts=prompts,
+        )
+    )
+    wanted = shape.file["authorize"]
+    known: Mapping[str, str] = wanted.get("prompts", {})
+    assert query.pop("prompt", None) == known.get(" ".join(prompts), wanted["query"].get("prompt"))
+    assert query == {name: value for name, value in wanted["query"].items() if name != "prompt"}
+
+
 @pytest.mark.parametrize(("shape", "back"), CALLBACKS)
 def test_the_way_back(shape: Shape, back: Mapping[str, Any]) -> None:
     found = read_callback(shape.provider, parse_qsl(back["query"], keep_blank_values=True, strict_parsing=True))
@@ -257,7 +278,7 @@ def test_an_id_token(shape: Shape, token: Mapping[str, Any]) -> None:
     http = http_of(answer(200, {"keys": [jwk]}))
     tokens = UpstreamTokens("the-access-token", id_token=text)
     expected = Expected(shape.credentials.client_id, "the-nonce", None, NOW)
-    identity = check(shape.provider, tokens, ClientKeys(http, lambda: NOW), expected, deadline())
+    identity = check(shape.provider, tokens, ClientKeys(http, lambda: NOW, OF_PROVIDERS), expected, deadline())
     assert http.only.url == token["jwks_uri"]
     assert {"subject": identity.subject, "claims": dict(identity.claims)} == token["then"]
 

@@ -7,6 +7,8 @@ what tests and waits add to it.
 
 from __future__ import annotations
 
+import itertools
+import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -73,6 +75,7 @@ class Request:
         changed: its last step may have written something.
         lost: what it had in memory is gone, or an answer of the provider is, or not even the rescue queue took it.
         unsafe: it has used a refresh token of the provider, and what it got for it is neither in the table nor in the queue.
+        outlived: it stood still for longer than a lease lasts, so whoever came after it could not know that it lives.
         waits_until: when its wait is over.
         went_wrong: not every step simply went well.
     """
@@ -85,6 +88,8 @@ class Request:
         self.changed = False
         self.lost = False
         self.unsafe = False
+        self.outlived = False
+        self.began, self.ended = next(_moments), 0
         self.waits_until = 0.0
         self.went_wrong = False
         self._send = send
@@ -130,7 +135,12 @@ class Request:
         except BaseException as error:  # it belongs to the test
             self._error = error
         self.at = ""
+        self.ended = next(_moments)
         self._stopped.release()
+
+    def overlaps(self, other: Request) -> bool:
+        """Whether the two were under way at the same time."""
+        return not (0 < self.ended < other.began or 0 < other.ended < self.began)
 
     def reach(self, at: str, effect: Callable[[], Result], failures: Mapping[Order, Exception]) -> Result:
         """Stop before a step, then do with it as was ordered."""
@@ -159,6 +169,7 @@ class Request:
         raise Killed
 
 
+_moments = itertools.count(1)
 _current: ContextVar[Request | None] = ContextVar("request", default=None)
 
 
@@ -183,12 +194,17 @@ def provider_failures() -> dict[Order, Exception]:
 
 class RescueQueue:
     """SQS as far as the broker uses it, by the clock of the test. `visibility`: seconds that a message is kept from others
-    once it was received."""
+    once it was received.
+
+    A standard queue: it gives as many as it likes, in any order, and now and then one that was deleted. `dice` decides.
+    """
 
     def __init__(self, visibility: float) -> None:
+        self.dice = random.Random(0)
         self._visibility = visibility
         self._bodies: dict[str, str] = {}
         self._hidden_until: dict[str, float] = {}
+        self._deleted: set[str] = set()
         self._sent = 0
 
     def call(self, operation: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,17 +215,25 @@ class RescueQueue:
             self._bodies[receipt], self._hidden_until[receipt] = arguments["MessageBody"], 0
             return {"MessageId": receipt}
         if operation == "DeleteMessage":
-            self._bodies.pop(arguments["ReceiptHandle"], None)
-            self._hidden_until.pop(arguments["ReceiptHandle"], None)
+            self._delete(arguments["ReceiptHandle"])
             return {}
         if operation == "GetQueueAttributes":
             hidden = sum(until > clock.offset for until in self._hidden_until.values())
             return {"Attributes": {"ApproximateNumberOfMessagesNotVisible": str(hidden)}}
         assert operation == "ReceiveMessage", operation
         seen = [receipt for receipt in self._bodies if self._hidden_until[receipt] <= clock.offset]
-        seen = seen[: arguments["MaxNumberOfMessages"]]
+        seen = self.dice.sample(seen, min(len(seen), self.dice.choice((1, 1, 2, arguments["MaxNumberOfMessages"]))))
         self._hidden_until |= dict.fromkeys(seen, clock.offset + self._visibility)
         return {"Messages": [{"Body": self._bodies[receipt], "ReceiptHandle": receipt} for receipt in seen]}
+
+    def _delete(self, receipt: str) -> None:
+        """For good; or so that it comes once more, after some time or at once."""
+        if receipt in self._bodies and receipt not in self._deleted and self.dice.random() < 0.25:
+            self._deleted.add(receipt)
+            self._hidden_until[receipt] = 0
+            return
+        self._bodies.pop(receipt, None)
+        self._hidden_until.pop(receipt, None)
 
 
 class _DirectSession:
@@ -295,7 +319,7 @@ def stepwise(queue: RescueQueue) -> Iterator[None]:
             (clock, "hear", lambda *_: None),
             (http, "time", SimpleNamespace(monotonic=lambda: clock.offset)),
             # Bounds in real time, and the thread that keeps a lease, have no meaning while time stands still: here no
-            # request stands still for as long as a lease.
+            # request stands still for as long as a lease, unless it is to lose it (`outlived`).
             (invocation, "within", lambda _seconds, action: action()),
             (recovery, "within", lambda _seconds, action: action()),
             (invocation, "start_thread", lambda _action: None),

@@ -1,4 +1,4 @@
-"""A provider in memory, as strict as they come: a code or a refresh token that comes twice ends its grant.
+"""A provider in memory, as strict as they come: a code or a refresh token that comes twice without need ends its grant.
 
 It stands where the broker's HTTP client is. It knows which request used what, so that a second use without a cause is found.
 """
@@ -103,16 +103,29 @@ class StrictProvider:
         token = self._refresh[text]
         if token.grant.dead:
             return 400, {"error": "invalid_grant"}
+        user = current()
+        assert user is not None, "only watched requests refresh"
         if token.used_by is not None:
-            # Row 26: once more after an answer that was lost with all that was in it, and only then.
-            if not token.used_by.unsafe or not token.used_by.lost:
-                self.violations.append("a refresh token was used twice, though nothing was lost")
-            token.grant.dead = "refresh token used twice"
+            self._is_used_again(token, token.used_by, user)
             return 400, {"error": "invalid_grant"}
-        token.used_by = current()
-        assert token.used_by is not None, "only watched requests refresh"
-        token.used_by.unsafe = True
+        token.used_by = user
+        user.unsafe = True
         return 200, self._tokens(token.grant)
+
+    def _is_used_again(self, token: Token, first: Request, second: Request) -> None:
+        """Row 26: once more after an answer that was lost with all that was in it. Else only by two who had the lease one after
+        the other because it was lost by one who lives; then the grant goes on, so that it is seen whether the login does."""
+        if first.unsafe and first.lost:
+            token.grant.dead = "refresh token used twice"
+        elif not ((first.outlived or second.outlived) and first.overlaps(second)):
+            self.violations.append("a refresh token was used twice, though nothing was lost")
+            token.grant.dead = "refresh token used twice"
+
+    def has_lost(self, grant: ProviderGrant) -> bool:
+        """Whether tokens of the grant were lost on the way to the broker's table; or are late there, as their write fails, with
+        one who is taken for dead."""
+        users = [token.used_by for token in self._refresh.values() if token.grant is grant and token.used_by]
+        return any(user.unsafe and (user.lost or (user.outlived and user.went_wrong)) for user in users)
 
     def _tokens(self, grant: ProviderGrant) -> Mapping[str, Any]:
         number = next(self._numbers)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from broker import clock
 from broker.upstream.addresses import may_be_called, parse_address
-from broker.upstream.http import system_resolver
+from broker.upstream.http import MAX_ADDRESSES, no_connection, system_resolver
 from broker.upstream.schema import Provider
 from broker.upstream.templates import TemplateError, fill_url
 from broker_cli.findings import Finding, cannot_say, right, wrong
@@ -72,14 +72,14 @@ def _look_at_host(provider: Provider, scheme: str, host: str, port: int, names: 
         refused = f"{host} leads to {', '.join(found)}, which is no public address; the broker calls none of them."
         yield wrong("name", refused, f"Check {fields}: the provider must be on the public internet.")
     if callable_ and scheme == "https":
-        yield _certificate(host, port, callable_[0], fields)
+        yield _certificate(host, port, callable_[:MAX_ADDRESSES], fields)
 
 
-def _certificate(host: str, port: int, address: str, fields: str) -> Finding:
-    """Verified as the functions verify it."""
+def _certificate(host: str, port: int, addresses: list[str], fields: str) -> Finding:
+    """Verified as the functions verify it, at the first address that answers."""
     try:
         with (
-            socket.create_connection((address, port), timeout=CONNECT_SECONDS) as plain,
+            _connected(addresses, port) as plain,
             ssl.create_default_context().wrap_socket(plain, server_hostname=host) as secured,
         ):
             shown = secured.getpeercert() or {}
@@ -90,7 +90,9 @@ def _certificate(host: str, port: int, address: str, fields: str) -> Finding:
             "The broker calls no server that it cannot verify; tell the provider.",
         )
     except OSError as problem:
-        return wrong("certificate", f"{host} cannot be reached ({type(problem).__name__}).", f"Check {fields}.")
+        return wrong(
+            "certificate", f"{host} cannot be reached at port {port}: {no_connection(problem)}.", f"Check {fields}."
+        )
     ends = str(shown.get("notAfter", ""))
     days = int(ssl.cert_time_to_seconds(ends) - clock.now()) // 86400
     if days < SOON_DAYS:
@@ -98,3 +100,13 @@ def _certificate(host: str, port: int, address: str, fields: str) -> Finding:
             "certificate", f"{host} has a good certificate, for {days} more days.", "The provider has to renew it."
         )
     return right("certificate", f"{host} has a good certificate, for {days} more days.")
+
+
+def _connected(addresses: list[str], port: int) -> socket.socket:
+    """A connection to the first address that takes one. Errors: OSError."""
+    for address in addresses[:-1]:
+        try:
+            return socket.create_connection((address, port), timeout=CONNECT_SECONDS)
+        except OSError:
+            continue
+    return socket.create_connection((addresses[-1], port), timeout=CONNECT_SECONDS)

@@ -17,8 +17,9 @@ from broker.protocol.pkce import s256
 from broker.store.registry import ProviderEntry
 from broker.store.secrets import ProviderSecret
 from broker.upstream.authorization import Credentials, authorization_url, callback_redirect_uri
+from broker.upstream.client_keys import OF_PROVIDERS, keys_in
 from broker.upstream.dialect import exchange_code, fetch_profile, revoke_tokens
-from broker.upstream.discovery import Discovery, DiscoveryFailed, Metadata
+from broker.upstream.discovery import MAX_DOCUMENT, Discovery, DiscoveryFailed, Metadata
 from broker.upstream.failures import FailureKind, UpstreamFailure
 from broker.upstream.http import BoundedHttp, Deadline, Sender, TransportError, UpstreamRequest
 from broker.upstream.registered import dialect_of
@@ -51,11 +52,12 @@ def test(name: str) -> None:
     told.end()
 
 
-def discovered(broker: Connection, entry: ProviderEntry, http: Sender) -> Metadata | None:
-    """What the issuer says, for a provider that needs it. Errors: DiscoveryFailed."""
+def discovered(broker: Connection, entry: ProviderEntry) -> Metadata | None:
+    """What the issuer says, for a provider that needs it, within the functions' limits. Errors: DiscoveryFailed."""
     dialect = parsed(broker, entry)
     if dialect.issuer is None or not dialect.needs_discovery:
         return None
+    http = BoundedHttp(allow_loopback=broker.settings.local, max_body=MAX_DOCUMENT)
     return Discovery(http, clock.now, local=broker.settings.local).metadata(dialect.issuer)
 
 
@@ -91,23 +93,22 @@ def _registration(broker: Connection, entry: ProviderEntry) -> Iterator[Finding]
 
 def _ask(broker: Connection, entry: ProviderEntry, http: BoundedHttp, told: Told) -> None:
     """Everything that needs the network."""
+    held, as_filed = broker.provider_secrets.read(entry.name), parsed(broker, entry)
     try:
-        metadata = discovered(broker, entry, http)
+        metadata = discovered(broker, entry)
     except DiscoveryFailed as failure:
-        told.add_all(provider_network.look_at(parsed(broker, entry), ""))
-        told.add(
-            wrong(
-                "discovery", f"It fails ({failure.detail}).", "Check issuer: the document must name it to the letter."
-            )
-        )
+        told.add(_secret_finding(as_filed, held))
+        told.add_all(provider_network.look_at(as_filed, held.client_id if held else "x"))
+        told.add(provider_verdicts.of_discovery(as_filed.issuer or "", failure))
         return
     dialect = dialect_of(entry, local=broker.settings.local, metadata=metadata)
-    held = broker.provider_secrets.read(entry.name)
     told.add(_secret_finding(dialect, held))
     told.add_all(provider_network.look_at(dialect, held.client_id if held else "x"))
     if metadata is not None:
         told.add(right("discovery", f"{dialect.issuer} describes itself."))
-        told.add(_keys(dialect, http))
+        if metadata.unspoken and as_filed.token.auth == "body" and dialect.token.auth == "basic":
+            told.add(provider_verdicts.of_unspoken(metadata.unspoken))
+        told.add(_keys(dialect))
     if held is not None and not lacks(dialect, held):
         told.add_all(_Asked(broker, dialect, held, http).findings())
 
@@ -125,8 +126,8 @@ def _secret_finding(dialect: Provider, held: ProviderSecret | None) -> Finding:
     return right("secret", f"The client id {held.client_id} is kept, with {' and '.join(kept) or 'no secret'}.")
 
 
-def _keys(dialect: Provider, http: Sender) -> Finding:
-    """The keys of its ID tokens."""
+def _keys(dialect: Provider) -> Finding:
+    """The keys of its ID tokens, read as the functions read them."""
     assert dialect.discovered is not None  # noqa: S101 - only called after discovery
     wanted, uri = dialect.discovered.algorithms, dialect.discovered.jwks_uri
     if not wanted:
@@ -135,11 +136,11 @@ def _keys(dialect: Provider, http: Sender) -> Finding:
             f"It signs ID tokens in no way that the broker verifies ({', '.join(jws.ALGORITHMS)}).",
             "Choose another algorithm for the client at the provider.",
         )
+    http = BoundedHttp(allow_loopback=dialect.local, max_body=OF_PROVIDERS.max_bytes)
     try:
-        answer = http.send(UpstreamRequest("GET", uri), Deadline.after(CALL_SECONDS))
-        found = jws.key_set(answer.body.decode("utf-8", "replace"))
+        found = keys_in(http.send(UpstreamRequest("GET", uri), Deadline.after(CALL_SECONDS)), OF_PROVIDERS)
     except TransportError as failure:
-        return wrong("keys", f"{uri} cannot be had ({failure.kind.value}).", "Tell the provider.")
+        return wrong("keys", f"{uri} cannot be had ({failure}).", "Tell the provider.")
     except jws.BadKey as problem:
         return wrong("keys", f"{uri}: {problem}.", "Tell the provider.")
     usable = [key for key in found if set(key.algorithms) & set(wanted)]
@@ -200,12 +201,12 @@ class _Asked:
             return cannot_say(
                 "authorize", f"It gave this program no page ({failure.kind.value}).", "Open it in a browser."
             )
-        location = answer.header("location") or ""
+        location = (answer.header("location") or "") if 300 <= answer.status < 400 else ""
         error = None
-        if 300 <= answer.status < 400 and location.startswith(uri.partition("?")[0]):
+        if location.startswith(uri.partition("?")[0]):
             codes = [parse_qs(urlsplit(location).query).get(name) for name in self.dialect.callback.error]
             error = next((found[0][:40] for found in codes if found), "that it does not name")
-        return provider_verdicts.of_authorize(answer.status, error, self.dialect.name)
+        return provider_verdicts.of_authorize(answer.status, error, location, self.dialect.name)
 
     def _token(self, step: str, credentials: Credentials) -> Iterator[Finding]:
         failure = self._exchange(credentials)

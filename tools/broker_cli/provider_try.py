@@ -30,7 +30,7 @@ from broker.upstream.authorization import (
     callback_redirect_uri,
     read_callback,
 )
-from broker.upstream.client_keys import ClientKeys
+from broker.upstream.client_keys import OF_PROVIDERS, ClientKeys
 from broker.upstream.dialect import exchange_code, fetch_profile, refresh_tokens, revoke_tokens
 from broker.upstream.discovery import DiscoveryFailed
 from broker.upstream.failures import UpstreamFailure
@@ -87,7 +87,7 @@ def try_(name: str, scope: tuple[str, ...], callback_port: int, paste: bool, no_
     """
     broker = connect()
     http = _Watching(BoundedHttp(allow_loopback=broker.settings.local))
-    dialect, credentials = _prepared(broker, name, http)
+    dialect, credentials = _prepared(broker, name)
     base = redirect_uri(broker, name) if paste else f"http://127.0.0.1:{callback_port}{_PATH}"
     login = _Login(dialect, credentials, http, base, tuple(word for one in scope for word in one.split()))
     told = Told(name)
@@ -101,11 +101,11 @@ def try_(name: str, scope: tuple[str, ...], callback_port: int, paste: bool, no_
     told.end()
 
 
-def _prepared(broker: Connection, name: str, http: Sender) -> tuple[Provider, Credentials]:
+def _prepared(broker: Connection, name: str) -> tuple[Provider, Credentials]:
     """The dialect as a login meets it. Errors: WrongInput, ServiceFailure."""
     entry = find_provider(broker, name)
     try:
-        dialect = dialect_of(entry, local=broker.settings.local, metadata=discovered(broker, entry, http))
+        dialect = dialect_of(entry, local=broker.settings.local, metadata=discovered(broker, entry))
     except (ProviderFileError, KeyError) as error:
         raise WrongInput(str(error)) from None
     except DiscoveryFailed as failure:
@@ -351,7 +351,8 @@ def _tell_tokens(login: _Login, tokens: UpstreamTokens, told: Told) -> None:
 def _tell_person(login: _Login, tokens: UpstreamTokens, told: Told) -> None:
     dialect, subject = login.dialect, None
     if id_token.is_expected(dialect, login.scope):
-        keys = ClientKeys(login.http.inner, clock.now)
+        http = BoundedHttp(allow_loopback=dialect.local, max_body=OF_PROVIDERS.max_bytes)
+        keys = ClientKeys(http, clock.now, OF_PROVIDERS)
         expected = id_token.Expected(login.credentials.client_id, login.nonce, None, clock.now())
         try:
             identity = id_token.check(dialect, tokens, keys, expected, Deadline.after(CALL_SECONDS))

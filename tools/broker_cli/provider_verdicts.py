@@ -3,7 +3,11 @@
 Pure: an UpstreamFailure, or none, in, a Finding out.
 """
 
+from urllib.parse import parse_qsl, urlsplit
+
+from broker.upstream.discovery import DiscoveryFailed, address_of
 from broker.upstream.failures import FailureKind, UpstreamFailure
+from broker.upstream.reader import shown
 from broker_cli.findings import Finding, cannot_say, right, wrong
 
 _NOT_THERE = (404, 405, 410, 501)
@@ -101,8 +105,35 @@ def of_revoke(failure: UpstreamFailure | None, name: str) -> Finding:
     return _of_endpoint(step, failure, "revoke.url")
 
 
-def of_authorize(status: int, error: str | None, name: str) -> Finding:
-    """Of the authorization endpoint. error: what it sent back to the redirect URI at once, None when it did not."""
+def of_discovery(issuer: str, failure: DiscoveryFailed) -> Finding:
+    """Of the issuer, whose document cannot be had or used."""
+    step, address = "discovery", address_of(issuer)
+    if failure.named is not None:
+        return wrong(
+            step,
+            f"{address} is the document of another issuer ({shown(failure.named)}), and not of {issuer}.",
+            "Check issuer: the document must name it to the letter.",
+        )
+    return wrong(
+        step,
+        f"{address} cannot be used ({failure.detail.removeprefix('discovery: ')}).",
+        "Open it in a browser: it must be there. Check issuer.",
+    )
+
+
+def of_unspoken(methods: tuple[str, ...]) -> Finding:
+    """Of an issuer whose token endpoint announces no client authentication that the broker has."""
+    return wrong(
+        "discovery",
+        f"Its token endpoint knows clients by {', '.join(methods)}, of which the broker can do none; it tries HTTP Basic.",
+        "Choose a client secret or private_key_jwt for the client at the provider; then set token.auth to how it is sent.",
+    )
+
+
+def of_authorize(status: int, error: str | None, location: str, name: str) -> Finding:
+    """Of the authorization endpoint. error: what it sent back to the redirect URI at once, None when it did not; location: where
+    it redirects to, "" for nowhere.
+    """
     step = "authorize"
     if error is not None:
         return wrong(
@@ -110,8 +141,18 @@ def of_authorize(status: int, error: str | None, name: str) -> Finding:
             f"It sends every browser straight back with the error {error}.",
             "invalid_scope: see authorize.scope. Else: see the client in the provider's console.",
         )
+    if _names_an_error(location):
+        return wrong(
+            step,
+            f"It sends every browser to a page of its own that looks like an error (HTTP {status}).",
+            f"Is the redirect URI registered, and the client id right? `broker provider try {name}` shows its page.",
+        )
     if 200 <= status < 400:
-        return right(step, f"It takes the request (HTTP {status}).")
+        return cannot_say(
+            step,
+            f"It answers a browser (HTTP {status}); whether it takes the client id and the redirect URI, its page shows.",
+            f"`broker provider try {name}` shows.",
+        )
     if status in _NOT_THERE:
         return wrong(step, f"There is nothing for a browser (HTTP {status}).", "Check authorize.url.")
     if status in (400, 422):
@@ -125,6 +166,13 @@ def of_authorize(status: int, error: str | None, name: str) -> Finding:
         f"It gave this program no page (HTTP {status}); a browser may get one.",
         f"`broker provider try {name}` shows.",
     )
+
+
+def _names_an_error(location: str) -> bool:
+    """Whether the path or a parameter's name says so; a value may hold the word by chance."""
+    parts = urlsplit(location)
+    names = (name for name, _ in parse_qsl(parts.query, keep_blank_values=True))
+    return any("error" in text.lower() for text in (parts.path, parts.fragment, *names))
 
 
 def _of_endpoint(step: str, failure: UpstreamFailure, field: str) -> Finding:

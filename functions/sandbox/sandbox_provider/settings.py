@@ -58,7 +58,7 @@ def _derived_base(environ: Mapping[str, str], api_id: str) -> str:
     region = environ.get("AWS_REGION", "")
     if not api_id or not region:
         raise SettingsError("SANDBOX_BASE is empty and the event names no API to derive it from")
-    return f"https://{api_id}.execute-api.{region}.amazonaws.com"
+    return f"https://{api_id}.execute-api.{region}.{environ.get('SANDBOX_URL_SUFFIX') or 'amazonaws.com'}"
 
 
 def _redirect_uris(text: str) -> tuple[tuple[str, str], ...]:

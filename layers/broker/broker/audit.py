@@ -54,6 +54,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "link.reconnect_required": frozenset({"grant_id", "client_id", "provider", "reason"}),
     "link.recovered": frozenset({"grant_id", "client_id", "provider", "recovered_by"}),
     "link.other_account": frozenset({"grant_id", "client_id", "provider", "reconnects"}),
+    "link.unreadable": frozenset({"grant_id", "provider"}),
     "link.scope_narrowed": frozenset({"grant_id", "client_id", "provider", "missing", "count"}),
     "event.failed": frozenset({"grant_id", "kind", "detail"}),
     "logout.refused": frozenset({"client_id", "reason"}),
@@ -127,7 +128,8 @@ def _redacted(value: Any) -> Any:
     return value
 
 
-logger = Logger(logger_formatter=RedactingFormatter(location=None))
+# Lambda takes a line's own time where that is in the form of RFC 3339.
+logger = Logger(logger_formatter=RedactingFormatter(location=None, use_rfc3339=True))
 
 
 def event(name: str, **values: object) -> None:

@@ -7,7 +7,7 @@ must never hold anything that opens a login; docs/links.md has its shape.
 import json
 from dataclasses import dataclass
 
-from broker import audit, clock
+from broker import audit, clock, invocation
 from broker.runtime import Runtime
 from broker.store import aws
 from broker.store.aws import StoreUnavailable
@@ -18,7 +18,7 @@ VERSION = 1
 RECONNECT_REQUIRED = "Link Reconnect Required"
 RECOVERED = "Link Recovered"
 TIMEOUT = 1.0
-"""Seconds for connecting, and again for the answer; there is no second try, because a client is waiting."""
+"""Seconds in all, as botocore counts them anew for connecting and for the answer. There is no second try: a client is waiting."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ def publish(runtime: Runtime, event: LinkEvent) -> None:
     }
     try:
         client = aws.client("events", timeout=TIMEOUT, attempts=1)
-        (result,) = aws.call(client.put_events, Entries=[entry])["Entries"]
+        answer = invocation.within(TIMEOUT, lambda: aws.call(client.put_events, Entries=[entry]))
+        (result,) = answer["Entries"]
     except StoreUnavailable as failure:
         audit.event("event.failed", grant_id=event.grant.grant_id, kind=event.kind, detail=failure.detail)
         return

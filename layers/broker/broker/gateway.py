@@ -93,10 +93,10 @@ class Response:
     cookies: Sequence[str] = field(default=(), repr=False)
 
 
-def request_of(event: Mapping[str, Any], *, issuer: str, region: str) -> Request:
-    """The request in an event. `issuer` empty: it is derived from the API's id."""
+def request_of(event: Mapping[str, Any], *, issuer: str, api_domain: str) -> Request:
+    """The request in an event. `issuer` empty: it is derived from the API's id, which stands before `api_domain`."""
     context = event["requestContext"]
-    own = issuer or f"https://{context['apiId']}.execute-api.{region}.amazonaws.com"
+    own = issuer or f"https://{context['apiId']}.{api_domain}"
     return Request(
         method=context["http"]["method"].upper(),
         path=_below_issuer(event["rawPath"], own),

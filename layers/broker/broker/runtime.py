@@ -176,20 +176,21 @@ class Runtime:
     def client_keys(self) -> ClientKeys:
         """The public keys of clients that publish them at a URL."""
         from broker import clock
-        from broker.upstream.client_keys import MAX_DOCUMENT, ClientKeys
+        from broker.upstream.client_keys import OF_CLIENTS, ClientKeys
         from broker.upstream.http import BoundedHttp
 
-        return ClientKeys(BoundedHttp(allow_loopback=self.settings.local, max_body=MAX_DOCUMENT), clock.now)
+        http = BoundedHttp(allow_loopback=self.settings.local, max_body=OF_CLIENTS.max_bytes)
+        return ClientKeys(http, clock.now, OF_CLIENTS)
 
     @cached_property
     def provider_keys(self) -> ClientKeys:
         """The public keys of OpenID providers, for their ID tokens."""
         from broker import clock
-        from broker.upstream.client_keys import MAX_DOCUMENT, ClientKeys
+        from broker.upstream.client_keys import OF_PROVIDERS, ClientKeys
         from broker.upstream.http import BoundedHttp
 
-        http = BoundedHttp(allow_loopback=self.settings.local, max_body=MAX_DOCUMENT)
-        return ClientKeys(http, clock.now, cache_seconds=600)
+        http = BoundedHttp(allow_loopback=self.settings.local, max_body=OF_PROVIDERS.max_bytes)
+        return ClientKeys(http, clock.now, OF_PROVIDERS)
 
     @cached_property
     def _discovery(self) -> Discovery:

@@ -15,6 +15,7 @@ class Settings:
     Attributes:
         issuer: issuer URL without a trailing slash; empty when it is derived from the API's own id.
         region: AWS Region, part of the derived issuer.
+        url_suffix: what AWS's host names end in, also part of it; another one in China, for instance.
         registry_table, grants_table: names of the two DynamoDB tables.
         keys_secret: Secrets Manager id of the key document.
         provider_secret_prefix: prefix of the Secrets Manager names of the providers' credentials.
@@ -46,6 +47,7 @@ class Settings:
 
     issuer: str = ""
     region: str = "us-east-1"
+    url_suffix: str = "amazonaws.com"
     registry_table: str = ""
     grants_table: str = ""
     keys_secret: str = ""
@@ -73,6 +75,11 @@ class Settings:
     upstream_deadline: float = 10.0
     proxy_deadline: float = 15.0
     lease: float = 8.0
+
+    @property
+    def api_domain(self) -> str:
+        """What stands after an HTTP API's id in its own host name."""
+        return f"execute-api.{self.region}.{self.url_suffix}"
 
 
 LIMITS: Mapping[str, tuple[int, int]] = {
@@ -109,6 +116,7 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
     return Settings(
         issuer=environ.get("BROKER_ISSUER", "").rstrip("/"),
         region=environ.get("AWS_REGION", "us-east-1"),
+        url_suffix=environ.get("BROKER_URL_SUFFIX") or "amazonaws.com",
         registry_table=environ.get("BROKER_REGISTRY_TABLE", ""),
         grants_table=environ.get("BROKER_GRANTS_TABLE", ""),
         keys_secret=environ.get("BROKER_KEYS_SECRET", ""),

@@ -137,19 +137,10 @@ def _plain(
     asked = reconnect_request.applied_to(asked, runtime, client, parameters)
     if asked.provider is None:
         return chooser.render(request, runtime, client, parameters)
-    grant_id = new_grant_id()
-    departure = to_provider.prepare(
-        request,
-        runtime,
-        provider_name=asked.provider,
-        grant_id=grant_id,
-        scope=asked.scope,
-        max_age=asked.max_age,
-        ask_login="login" in asked.prompts,
-    )
-    login = login_of(client, asked, grant_id, clock.now() + runtime.settings.login_lifetime)
+    login = login_of(client, asked, new_grant_id(), clock.now() + runtime.settings.login_lifetime)
+    departure = to_provider.prepare(request, runtime, login, asked.provider)
     runtime.grants.begin(replace(login, browser_hash=departure.browser_hash))
-    audit.event("login.started", grant_id=grant_id, client_id=client.client_id, provider=asked.provider)
+    audit.event("login.started", grant_id=login.grant_id, client_id=client.client_id, provider=asked.provider)
     return departure.response(request, runtime)
 
 
@@ -175,6 +166,7 @@ def login_of(client: Client, asked: AuthorizationRequest, grant_id: str, expires
         max_age=asked.max_age,
         ask_consent="consent" in asked.prompts,
         ask_login="login" in asked.prompts,
+        ask_account="select_account" in asked.prompts,
         reconnects=asked.reconnects,
     )
 
@@ -195,15 +187,7 @@ def _pushed(request: Request, runtime: Runtime, client: Client, parameters: Para
     if provider is None:
         return chooser.render(request, runtime, client, parameters)
     try:
-        departure = to_provider.prepare(
-            request,
-            runtime,
-            provider_name=provider,
-            grant_id=grant_id,
-            scope=login.scope,
-            max_age=login.max_age,
-            ask_login=login.ask_login,
-        )
+        departure = to_provider.prepare(request, runtime, login, provider)
         runtime.grants.open_pushed(
             grant_id,
             client_id=client.client_id,

@@ -257,7 +257,7 @@ def _provider_error(answer: CallbackAnswer | None, problem: str | None) -> OAuth
     """The provider's error in our words; what it wrote itself goes to the log alone."""
     if answer is None or answer.error is None:
         return OAuthError(SERVER_ERROR, "the provider's answer could not be understood", detail=problem or "")
-    kind = _KINDS.get(answer.error, SERVER_ERROR)
+    kind = _kind(answer.error)  # one that a client may be told: all others are server_error already
     descriptions = {ACCESS_DENIED: "the person or the provider denied the access"}
     return OAuthError(
         kind, descriptions.get(kind, "the provider reported an error"), detail=f"provider error {answer.error}"
@@ -292,7 +292,11 @@ def _exchange(claimed: _Claimed, answer: CallbackAnswer, code: str) -> tuple[Ups
         return tokens, replace(person, claims={**answer.claims, **person.claims})
     except UpstreamFailure as failure:
         report(login.grant_id, provider.name, "callback", failure)
-        raise OAuthError(_kind(answer_in_callback(failure)), "the provider could not complete the sign-in") from None
+        kind = _kind(answer_in_callback(failure))
+        denied = "this account may not sign in here"
+        raise OAuthError(
+            kind, denied if kind is ACCESS_DENIED else "the provider could not complete the sign-in"
+        ) from None
 
 
 def _person(

@@ -15,7 +15,7 @@ from broker.protocol.client_authentication import Presented
 from broker.protocol.clients import Client
 from broker.protocol.errors import INVALID_CLIENT, TEMPORARILY_UNAVAILABLE, OAuthError
 from broker.runtime import Runtime
-from broker.upstream.client_keys import AGAIN_SECONDS, KeysUnavailable
+from broker.upstream.client_keys import OF_CLIENTS, KeysUnavailable
 
 
 def believe(request: Request, runtime: Runtime, presented: Presented, assertion: ClientAssertion) -> Client:
@@ -56,7 +56,7 @@ def _keys(runtime: Runtime, client: Client | None, assertion: ClientAssertion) -
             TEMPORARILY_UNAVAILABLE,
             "the keys of the client cannot be fetched now",
             detail=error.detail,
-            retry_after=AGAIN_SECONDS,
+            retry_after=OF_CLIENTS.again_seconds,
         ) from None
 
 

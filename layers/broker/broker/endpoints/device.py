@@ -160,9 +160,7 @@ def _allow(visit: _Visit, client: Client, login: Grant, user_code: str, form: Pa
     provider = form.get("provider") if len(choice) > 1 else next(iter(choice), None)
     if provider not in choice:
         return visit.question(client, login, user_code, _CHOOSE, 400)
-    departure = to_provider.prepare(
-        visit.request, visit.runtime, provider_name=provider, grant_id=login.grant_id, scope=login.scope
-    )
+    departure = to_provider.prepare(visit.request, visit.runtime, login, provider)
     visit.runtime.device_logins.open(login.grant_id, provider=provider, browser_hash=departure.browser_hash)
     audit.event("device.confirmed", grant_id=login.grant_id, client_id=login.client_id, provider=provider)
     return departure.response(visit.request, visit.runtime)

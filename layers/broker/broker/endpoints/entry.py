@@ -34,7 +34,7 @@ def lambda_handler(
         nonlocal started
         invocation.begin(context)
         broker = runtime()
-        request = request_of(event, issuer=broker.settings.issuer, region=broker.settings.region)
+        request = request_of(event, issuer=broker.settings.issuer, api_domain=broker.settings.api_domain)
         audit.logger.set_correlation_id(request.request_id)
         if not started:
             started = True

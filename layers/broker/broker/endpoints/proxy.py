@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from broker import audit, invocation
+from broker import audit, clock, invocation
 from broker.crypto import sealing
 from broker.crypto.tokens import AccessToken
 from broker.endpoints import bearer, cors
@@ -21,7 +21,7 @@ from broker.endpoints.bearer import NoCredentials, Session
 from broker.endpoints.entry import method_not_allowed, unavailable
 from broker.endpoints.rate_limits import Gate
 from broker.gateway import Request, Response
-from broker.grants import reconnect, reconnect_request, vault
+from broker.grants import granted_scope, reconnect, reconnect_request, vault
 from broker.protocol.clients import Client
 from broker.protocol.errors import (
     BAD_GATEWAY,
@@ -42,6 +42,7 @@ from broker.upstream.renewal import can_refresh
 from broker.upstream.transport import Deadline
 
 if TYPE_CHECKING:
+    from broker.store.grants import Link
     from broker.upstream.schema import Provider
 
 NAME = "token-broker"
@@ -50,6 +51,9 @@ REFUSED = "proxy.refused"
 _URL_TEXT = re.compile(r"[!-~]+")
 SHORTEST_CALL = 1.0
 """Seconds that a call gets, however little time is left."""
+NEW_SECONDS = 60
+"""So long after a token came, a 401 is taken for what the API thinks of the call: another token would change nothing, and a call
+that is always refused would cost a refresh at the provider each time."""
 
 _HARMLESS = {
     # A page that the provider serves must not become one of the broker's origin, where the broker's cookies are.
@@ -202,53 +206,65 @@ class _Caller:
 
     def answer(self) -> ApiAnswer:
         """Rows 27 and 28: a refused token is renewed once, and what changes nothing is then asked again."""
-        fresh = vault.fresh_tokens(self.runtime, self.provider, self.session.link, self.session.token.grant_secret)
-        answer = self._send(fresh, may_renew=True)
+        fresh = self._fresh(self.session.link)
+        answer = self._send(fresh)
         if answer.status != 401:
             return answer
         renewed = self._renewed(fresh)
         if self.call.method not in SAFE:
             raise OAuthError(INVALID_TOKEN, "the provider's token was renewed, please repeat the request")
-        answer = self._send(renewed, may_renew=False)
+        answer = self._send(renewed)
         if answer.status == 401:
             raise self._unwelcome()
         return answer
 
-    def _deadline(self, *, may_renew: bool) -> Deadline:
-        """For a call, with what must be left of the function's time: enough to renew the token, or to answer."""
-        reserve = vault.refresh_seconds(self.runtime) if may_renew else SHORTEST_CALL
-        room = max(invocation.seconds_left() - reserve, SHORTEST_CALL)
+    def _fresh(self, link: Link, rejected_version: int | None = None) -> vault.Fresh:
+        secret = self.session.token.grant_secret
+        fresh = vault.fresh_tokens(self.runtime, self.provider, link, secret, rejected_version=rejected_version)
+        granted_scope.note(self.runtime, self.session.grant, fresh.tokens)
+        return fresh
+
+    def _deadline(self) -> Deadline:
+        """For a call. Nothing is kept back for a renewal that may follow: one that has too little time is not begun."""
+        room = max(invocation.seconds_left() - SHORTEST_CALL, SHORTEST_CALL)
         return Deadline.after(min(self.runtime.settings.proxy_deadline, room))
 
-    def _send(self, fresh: vault.Fresh, *, may_renew: bool) -> ApiAnswer:
-        answer = call_api(
-            self.provider,
-            self.runtime.provider_credentials(self.provider.name),
-            self.runtime.api_http,
-            fresh.tokens,
-            self.call,
-            here=self.here,
-            deadline=self._deadline(may_renew=may_renew),
-        )
+    def _send(self, fresh: vault.Fresh) -> ApiAnswer:
+        try:
+            answer = call_api(
+                self.provider,
+                self.runtime.provider_credentials(self.provider.name),
+                self.runtime.api_http,
+                fresh.tokens,
+                self.call,
+                here=self.here,
+                deadline=self._deadline(),
+            )
+        except UpstreamFailure as failure:
+            if failure.sent:  # so it may have done what it was to do
+                self._tell_of_call(failure.status)
+            raise
+        self._tell_of_call(answer.status)
+        return answer
+
+    def _tell_of_call(self, status: int | None) -> None:
         audit.event(
             "proxy.called",
             grant_id=self.session.grant.grant_id,
             client_id=self.session.client.client_id,
             provider=self.provider.name,
             method=self.call.method,
-            status=answer.status,
+            status=status,
         )
-        return answer
 
     def _renewed(self, refused: vault.Fresh) -> vault.Fresh:
         """Errors: OAuthError when there is nothing to be had by renewing; LinkDead, LinkUnavailable."""
         if refused.link.version != self.session.link.version:
             raise self._unwelcome()
         if can_refresh(self.provider, refused.tokens):
-            secret = self.session.token.grant_secret
-            return vault.fresh_tokens(
-                self.runtime, self.provider, refused.link, secret, rejected_version=refused.link.version
-            )
+            if clock.now() < refused.link.written_at + NEW_SECONDS:
+                raise self._unwelcome()
+            return self._fresh(refused.link, rejected_version=refused.link.version)
         if self._is_refused_at_userinfo(refused):
             raise vault.LinkDead("expired")
         raise self._unwelcome()
@@ -262,7 +278,7 @@ class _Caller:
         if not self.provider.has_userinfo:
             return False
         credentials = self.runtime.provider_credentials(self.provider.name)
-        deadline = self._deadline(may_renew=False)
+        deadline = self._deadline()
         try:
             fetch_profile(self.provider, credentials, self.runtime.http, refused.tokens, deadline=deadline)
         except UpstreamFailure as failure:

@@ -14,6 +14,7 @@ from broker.grants import upstream_login
 from broker.protocol.errors import TEMPORARILY_UNAVAILABLE, OAuthError
 from broker.protocol.scopes import provider_scope
 from broker.runtime import ProviderUnusable, Runtime
+from broker.store.grants import Grant
 from broker.upstream.authorization import authorization_url
 
 if TYPE_CHECKING:
@@ -39,21 +40,12 @@ class Departure:
         return redirect_answer.see_other(self.location, (cookie, *(cookies.clear_login(request, name) for name in old)))
 
 
-def prepare(
-    request: Request,
-    runtime: Runtime,
-    *,
-    provider_name: str,
-    grant_id: str,
-    scope: tuple[str, ...],
-    max_age: int | None = None,
-    ask_login: bool = False,
-) -> Departure:
-    """The departure for a login. `scope`, `max_age` and `ask_login` are the client's.
+def prepare(request: Request, runtime: Runtime, login: Grant, provider_name: str) -> Departure:
+    """The departure for a login, whose own provider may still be open, with what its client asked for.
 
     Errors: OAuthError temporarily_unavailable, StoreUnavailable.
     """
-    provider = usable_provider(runtime, provider_name)
+    provider, grant_id = usable_provider(runtime, provider_name), login.grant_id
     key = runtime.keys.ring().handle_key()
     state = handles.make(Handle(Kind.STATE, grant_id, key_id=key.id), key)
     transaction = upstream_login.Transaction.of(provider, key, grant_id, request.issuer, state)
@@ -63,11 +55,11 @@ def prepare(
         runtime.provider_credentials(provider.name),
         redirect_uri=transaction.redirect_uri,
         state=state,
-        scope=provider_scope(scope),
+        scope=provider_scope(login.scope),
         code_challenge=transaction.code_challenge,
         nonce=transaction.nonce,
-        max_age=max_age,
-        ask_login=ask_login,
+        max_age=login.max_age,
+        prompts=login.provider_prompts,
     )
     return Departure(
         location=location,

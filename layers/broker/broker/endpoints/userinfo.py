@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 REFUSED = "userinfo.refused"
 """The audit event for an access token whose login has ended."""
 _BY_STATUS: dict[int, ErrorKind] = {
-    202: TEMPORARILY_UNAVAILABLE,  # "repeat the same request later", which a userinfo client cannot read from a 2xx
     401: INVALID_TOKEN,
     403: PROVIDER_FORBIDS,
     429: TOO_MANY_REQUESTS,
@@ -167,7 +166,6 @@ def _fresh(
 
 def _upstream_error(runtime: Runtime, session: Session, failure: UpstreamFailure) -> OAuthError:
     answer = answer_in_userinfo(failure)
-    kind = _BY_STATUS.get(answer.status, SERVER_ERROR)
     descriptions = {
         401: "the provider has revoked the access, please log in again",
         403: "the provider does not allow this with the scope that was granted",
@@ -178,7 +176,7 @@ def _upstream_error(runtime: Runtime, session: Session, failure: UpstreamFailure
     asks_person = answer.status in (401, 403)
     token, grant = session.token, session.grant
     return OAuthError(
-        kind,
+        _BY_STATUS[answer.status],
         descriptions.get(answer.status, "the provider could not answer"),
         retry_after=answer.retry_after,
         reconnect_url=reconnect_request.url(runtime.keys.ring(), token.issuer, grant) if asks_person else None,

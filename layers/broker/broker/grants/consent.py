@@ -16,7 +16,7 @@ from typing import Any
 from broker import audit, clock
 from broker.crypto import handles, sealing
 from broker.crypto.keys import KeyRing
-from broker.encoding import b64url, from_b64url
+from broker.encoding import b64url
 from broker.grants import ending
 from broker.grants.authorization_code import Established, code_for
 from broker.protocol.clients import Client
@@ -104,10 +104,13 @@ def allow(runtime: Runtime, ring: KeyRing, asked: Question) -> str:
 
 
 def deny(runtime: Runtime, issuer: str, asked: Question) -> None:
-    """The person refused: the login ends, and the provider is told that its tokens are not needed."""
+    """The person refused: the login ends, and the provider's tokens are deleted.
+
+    They are not revoked. Nobody was given them, and at many providers a revocation ends all that the person ever let the broker
+    have: another login of his, which works, would end with this one.
+    """
     grant = asked.grant
-    grant_secret = from_b64url(json.loads(asked.contents)["grant_secret"])
-    if ending.end(runtime, issuer, grant.grant_id, "denied", grant_secret=grant_secret):
+    if ending.end(runtime, issuer, grant.grant_id, "denied"):
         audit.event("consent.denied", grant_id=grant.grant_id, client_id=grant.client_id, provider=grant.provider)
 
 

@@ -7,7 +7,6 @@ effort: it never changes the answer, and never brings the login back.
 from broker import audit
 from broker.grants import backchannel, vault
 from broker.runtime import Runtime
-from broker.store.aws import StoreUnavailable
 
 TOLD = frozenset({"logout", "reuse", "code_replay", "upstream_revoked"})
 """The reasons that the client has not brought about knowingly by itself, and is told of (Back-Channel Logout)."""
@@ -27,7 +26,7 @@ def end(
 
     `client_id`: only if the login is this client's. `detail`: what the reason leaves open. `grant_secret`: opens the
     provider's tokens, so that they can be revoked there; without it, or where the provider has ended the access itself,
-    they are only deleted.
+    or nobody was ever given them, they are only deleted.
     Errors: StoreUnavailable when the login could not be ended; then nothing has happened.
     """
     ended = runtime.grants.end(grant_id, reason, client_id=client_id, detail=detail)
@@ -54,8 +53,5 @@ def _let_go(runtime: Runtime, grant_id: str, grant_secret: bytes | None) -> bool
     """Revoke the provider's tokens if they can be opened, and delete them. Returns whether the provider was told."""
     if grant_secret is not None:
         return vault.revoke_upstream(runtime, grant_id, grant_secret)
-    try:
-        runtime.grants.drop_link(grant_id)
-    except StoreUnavailable as failure:
-        audit.event("upstream.failed", grant_id=grant_id, phase="drop", detail=failure.detail)
+    vault.drop(runtime, grant_id)
     return False

@@ -61,7 +61,10 @@ def _drain(runtime: Runtime, wanted: Link) -> bool:
 
 
 def _is_for(message: Message, wanted: Link) -> bool:
-    return message.link is not None and message.link.grant_id == wanted.grant_id
+    """Whether it is what `wanted` was renewed to. An older message of the same login says nothing of that: it is there once more
+    because SQS delivers at least once, or because the table took a write whose answer came too late."""
+    link = message.link
+    return link is not None and link.grant_id == wanted.grant_id and link.version > wanted.version
 
 
 def _settle(runtime: Runtime, message: Message) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from broker import audit, clock
 from broker.crypto import sealing, tokens
 from broker.crypto.tokens import AccessToken
-from broker.grants import alive, reconnect, vault
+from broker.grants import alive, granted_scope, reconnect, vault
 from broker.grants.issuing import Issuer
 from broker.protocol.clients import Client
 from broker.protocol.errors import (
@@ -78,6 +78,7 @@ def exchange(runtime: Runtime, issuer: Issuer, client: Client, asked: ExchangeRe
         if provider.name not in client.token_exchange:
             raise OAuthError(UNAUTHORIZED_CLIENT, "this client may not have tokens of this provider")
         fresh = vault.fresh_tokens(runtime, provider, link, token.grant_secret).tokens
+        granted_scope.note(runtime, grant, fresh)
     except ProviderUnusable as error:
         raise vault.temporarily_unavailable(error.detail, 60) from None
     except vault.LinkDead as dead:
@@ -101,9 +102,13 @@ def _subject_token(issuer: Issuer, client: Client, text: str) -> AccessToken:
         # RFC 9449 section 7: who found a bound token must not get an unbound one for it.
         if token.cnf_jkt is not None and token.cnf_jkt != issuer.jkt:
             raise OAuthError(INVALID_DPOP_PROOF, "the subject_token is bound to a key, which a DPoP header must prove")
+        # RFC 9700 section 4.9: the resource that is called with the token could give a public client's id as well.
+        if client.is_public and token.cnf_jkt is None and issuer.url not in token.audience:
+            raise _refused("the subject_token is for a resource, and nothing proves that it comes from its client")
         return token
     # A backend that was called with the token. It cannot have the caller's key, and has checked the caller's proof itself.
-    if client.is_public or not set(token.audience) & set(client.served_resources):
+    # The issuer is the audience of tokens that are meant for no backend; one that may introspect them was not called with them.
+    if client.is_public or not (set(token.audience) - {issuer.url}) & set(client.served_resources):
         raise _refused("the subject_token was issued to another client, and not for a resource of this one")
     return token
 

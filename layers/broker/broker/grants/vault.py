@@ -36,12 +36,16 @@ if TYPE_CHECKING:
 
 _PURPOSE = "token-broker upstream tokens"
 COOL_DOWN = 5
-"""Seconds without another try after a refresh failed, so that an outage is not made worse."""
+"""Seconds without another try after a refresh failed, so that an outage is not made worse; the provider may ask for others."""
 REFUSALS, REFUSED_SECONDS = 5, 2 * 86400
 """So many unknown refusals over so long are the provider's last word."""
 POLL_SECONDS = 0.1
 WRITE_TRIES, WRITE_SECONDS = 4, 3.0
 """A refreshed token that is not written is lost with the grant, so its write is repeated."""
+LATE_LOOKS = 6
+"""How often a table is looked into, over WRITE_SECONDS, for what an instance that lost its lease may still write."""
+REVOKE_TURNS = 3
+"""The most versions of a link that one request tells the provider of."""
 SHORTEST_CALL = 1.0
 
 sleep: Callable[[float], None] = time.sleep
@@ -183,14 +187,10 @@ def revoke_upstream(runtime: Runtime, grant_id: str, grant_secret: bytes) -> boo
     """
     try:
         grant, link = runtime.grants.read(grant_id)
-        if grant is None or link is None:
-            return False
-        told = _tell_provider(runtime, link, tokens_of(link, grant_secret))
-        runtime.grants.drop_link(grant_id)
-    except (StoreUnavailable, sealing.SealBroken) as error:
-        audit.event("upstream.failed", grant_id=grant_id, phase="revoke", kind=type(error).__name__)
+    except StoreUnavailable as failure:
+        audit.event("store.unavailable", detail=failure.detail)
         return False
-    return told
+    return grant is not None and link is not None and _let_go(runtime, link, grant_secret)
 
 
 def finish_revocation(runtime: Runtime, grant_id: str, grant_secret: bytes, client_id: str | None) -> None:
@@ -200,13 +200,51 @@ def finish_revocation(runtime: Runtime, grant_id: str, grant_secret: bytes, clie
     """
     try:
         grant, link = runtime.grants.read(grant_id)
-        if grant is None or link is None or grant.stage != "ended" or client_id not in (None, grant.client_id):
-            return
-        if grant.ended_at + runtime.settings.lease < clock.now():  # before that, whoever ended it may be at it
-            _tell_provider(runtime, link, tokens_of(link, grant_secret))
-            runtime.grants.drop_link(grant_id)
-    except (StoreUnavailable, sealing.SealBroken) as error:
-        audit.event("upstream.failed", grant_id=grant_id, phase="revoke", kind=type(error).__name__)
+    except StoreUnavailable as failure:
+        audit.event("store.unavailable", detail=failure.detail)
+        return
+    if grant is None or link is None or grant.stage != "ended" or client_id not in (None, grant.client_id):
+        return
+    if grant.ended_at + runtime.settings.lease < clock.now():  # before that, whoever ended it may be at it
+        _let_go(runtime, link, grant_secret)
+
+
+def drop(runtime: Runtime, grant_id: str) -> None:
+    """Delete the provider's tokens of an ended login. Best effort."""
+    try:
+        runtime.grants.drop_link(grant_id)
+    except StoreUnavailable as failure:
+        audit.event("store.unavailable", detail=failure.detail)
+
+
+def _let_go(runtime: Runtime, link: Link, grant_secret: bytes) -> bool:
+    """Tell the provider of the tokens of an ended login, then delete what it was told of; whether it was told.
+
+    A refresh that was under way may write newer ones meanwhile: those are next. None is begun once the login has ended, so there
+    are few.
+    """
+    told = False
+    for _ in range(REVOKE_TURNS):
+        try:
+            told = _tell_provider(runtime, link, tokens_of(link, grant_secret)) or told
+        except sealing.SealBroken:  # no failure of the provider: it cannot even be asked
+            audit.event("link.unreadable", grant_id=link.grant_id, provider=link.provider)
+        newer = _dropped(runtime, link)
+        if newer is None:
+            break
+        link = newer
+    return told
+
+
+def _dropped(runtime: Runtime, link: Link) -> Link | None:
+    """Delete a link, best effort; the newer one that stands in its place, if one does."""
+    try:
+        runtime.grants.drop_link(link.grant_id, link.version)
+    except LinkRefused as refused:
+        return refused.link
+    except StoreUnavailable as failure:
+        audit.event("store.unavailable", detail=failure.detail)
+    return None
 
 
 def _tell_provider(runtime: Runtime, link: Link, tokens: UpstreamTokens) -> bool:
@@ -219,7 +257,9 @@ def _tell_provider(runtime: Runtime, link: Link, tokens: UpstreamTokens) -> bool
         return revoke_tokens(provider, credentials, runtime.http, tokens, deadline=deadline)
     except UpstreamFailure as failure:
         report(link.grant_id, link.provider, "revoke", failure)
-    except (ProviderUnusable, StoreUnavailable) as error:
+    except StoreUnavailable as failure:
+        audit.event("store.unavailable", detail=failure.detail)
+    except ProviderUnusable as error:
         audit.event(
             "upstream.failed", grant_id=link.grant_id, provider=link.provider, phase="revoke", detail=error.detail
         )
@@ -253,7 +293,7 @@ def _fresh(need: _Need, link: Link) -> Fresh:
         if need.is_met_by(held):
             return held
         raise LinkDead("expired")
-    if invocation.seconds_left() < refresh_seconds(need.runtime, recovering=_was_left_behind(link)):
+    if _is_too_late(need, recovering=_was_left_behind(link)):
         return _held_or_unavailable(need, held, LinkUnavailable(1))
     lease_id = secrets.token_urlsafe(9)
     try:
@@ -267,6 +307,11 @@ def _fresh(need: _Need, link: Link) -> Fresh:
             return held
         raise
     return _refresh(need, held, credentials, lease_id)
+
+
+def _is_too_late(need: _Need, *, recovering: bool = False) -> bool:
+    """Whether Lambda could end the function before the outcome of a refresh is safe."""
+    return invocation.seconds_left() < refresh_seconds(need.runtime, recovering=recovering)
 
 
 def _was_left_behind(link: Link) -> bool:
@@ -302,15 +347,22 @@ def _keeping(need: _Need, link: Link, lease_id: str) -> Iterator[None]:
 
 
 def _refresh(need: _Need, held: Fresh, credentials: Credentials, lease_id: str) -> Fresh:
-    """With the lease held: call the provider, write, then answer."""
+    """With the lease held: call the provider, write, then answer.
+
+    Each step before the call may have taken as long as the AWS clients repeat it, so there is a look at the time after each.
+    """
     from broker.upstream.dialect import refresh_tokens
 
     link, runtime = held.link, need.runtime
     with _keeping(need, link, lease_id):
+        if _is_too_late(need, recovering=_was_left_behind(link)):
+            return _not_begun(need, held, lease_id)
         if _was_left_behind(link):
             recovered = _recovered(need, link, lease_id)
             if recovered is not None:
                 return _fresh(need, recovered)
+            if _is_too_late(need):
+                return _not_begun(need, held, lease_id)
         try:
             deadline = Deadline.after(runtime.settings.upstream_deadline)
             new = refresh_tokens(
@@ -319,6 +371,12 @@ def _refresh(need: _Need, held: Fresh, credentials: Credentials, lease_id: str) 
         except UpstreamFailure as failure:
             return _after_failure(need, held, lease_id, failure)
         return _written(need, link, new)
+
+
+def _not_begun(need: _Need, held: Fresh, lease_id: str) -> Fresh:
+    """Nothing was asked of the provider and nothing has failed: the next one may try at once."""
+    _give_back(need, held.link, lease_id, 0)
+    return _held_or_unavailable(need, held, LinkUnavailable(1))
 
 
 def _recovered(need: _Need, link: Link, lease_id: str) -> Link | None:
@@ -372,28 +430,41 @@ def _after_failure(need: _Need, held: Fresh, lease_id: str, failure: UpstreamFai
     report(link.grant_id, link.provider, "refresh", failure)
     answer = answer_in_refresh(failure)
     if answer.grant_is_dead:
-        # A refresh that raced with this one may have used the token up: what is in the table decides.
-        current = need.runtime.grants.read_link(link.grant_id)
-        if current is not None and current.version != link.version:
-            return need.read(current)
-        raise LinkDead("refused")
+        return _last_word(need, held, lease_id, "refused")
     now = clock.now()
-    asked = answer.retry_after if failure.retry_after is not None else None
-    retry_after = asked or back_off.retry_after(now - (link.failing_since or now), secrets.randbelow)
-    cool_until = now + min(retry_after, COOL_DOWN)
+    refusals, since = None, 0
     if failure.kind is FailureKind.UNKNOWN_REFUSAL:
-        _count_refusal(need, link, lease_id, cool_until)
-    else:
-        _give_back(need, link, lease_id, cool_until)
+        # Row 12: a refusal that nobody can explain may be the provider's bad day, but not for days on end.
+        refusals, since = link.refusals + 1, link.refused_since or now
+        if refusals >= REFUSALS and now - since >= REFUSED_SECONDS:
+            return _last_word(need, held, lease_id, "unknown_refusals")
+    asked = answer.retry_after if failure.retry_after is not None else None
+    retry_after = asked or _back_off(link)
+    _give_back(need, link, lease_id, now + (asked or COOL_DOWN), refusals=refusals, refused_since=since)
     return _held_or_unavailable(need, held, LinkUnavailable(retry_after, failure))
 
 
-def _count_refusal(need: _Need, link: Link, lease_id: str, cool_until: int) -> None:
-    """Row 12: a refusal that nobody can explain may be the provider's bad day, but not for days on end."""
-    count, since = link.refusals + 1, link.refused_since or clock.now()
-    if count >= REFUSALS and clock.now() - since >= REFUSED_SECONDS:
-        raise LinkDead("unknown_refusals")
-    _give_back(need, link, lease_id, cool_until, refusals=count, refused_since=since)
+def _back_off(link: Link) -> int:
+    """Seconds that a client is asked to wait, whether it was he that failed or somebody just before him."""
+    now = clock.now()
+    return back_off.retry_after(now - (link.failing_since or now), secrets.randbelow)
+
+
+def _last_word(need: _Need, held: Fresh, lease_id: str, reason: str) -> Fresh:
+    """The provider gives nothing for this version any more. That is the end of the login, unless it has given it to another
+    instance: who lost the lease waits for whoever has it now, and who took it over looks once more for what the one before him,
+    if he lives, writes or puts into the queue within WRITE_SECONDS of his answer. Errors: LinkDead.
+    """
+    link = held.link
+    for _ in range(LATE_LOOKS if _was_left_behind(link) else 1):
+        current = need.runtime.grants.read_link(link.grant_id)
+        if current is None or (current.version, current.lease_id) != (link.version, lease_id):
+            return _without_lease(need, held, current)
+        if _was_left_behind(link):
+            sleep(WRITE_SECONDS / LATE_LOOKS)
+    if _was_left_behind(link) and (recovered := _recovered(need, link, lease_id)) is not None:
+        return need.read(recovered)
+    raise LinkDead(reason)
 
 
 def _give_back(
@@ -416,7 +487,7 @@ def _without_lease(need: _Need, held: Fresh, current: Link | None) -> Fresh:
         if need.is_met_by(held):
             return held
         if current.cool_until > clock.now():
-            raise LinkUnavailable(max(1, current.cool_until - clock.now()))
+            raise LinkUnavailable(max(current.cool_until - clock.now(), _back_off(current)))
         if current.lease_until < clock.now_ms():
             return _fresh(need, current)
         if not need.patience.remaining() or invocation.seconds_left() < 1:

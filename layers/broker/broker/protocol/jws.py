@@ -26,6 +26,7 @@ ALGORITHMS = ("ES256", "EdDSA", "RS256", "PS256")
 MAX_BYTES = 8192
 """Of a whole JWT: what a form parameter may have."""
 MAX_KEYS = 20
+"""Of a stranger's key set."""
 RSA_BITS = (2048, 4096)
 """The lower end is RFC 7518's; the upper keeps a stranger's key from making the broker work."""
 
@@ -134,8 +135,9 @@ def thumbprint(jwk: Mapping[str, Any]) -> str:
 
 
 @lru_cache(maxsize=64)
-def key_set(text: str) -> tuple[VerificationKey, ...]:
-    """The keys of a JWK Set (RFC 7517 section 5) that signatures can be verified with; keys of other kinds are passed over.
+def key_set(text: str, *, most: int = MAX_KEYS) -> tuple[VerificationKey, ...]:
+    """The keys of a JWK Set (RFC 7517 section 5) that signatures can be verified with, at most so many; keys of other kinds are
+    passed over.
 
     Errors: BadKey when it is none, has no such key, or shows a private key: that one is compromised, and its owner has
     mixed up his files.
@@ -146,8 +148,8 @@ def key_set(text: str) -> tuple[VerificationKey, ...]:
         raise BadKey("it is not a JWK Set, a JSON object with the member keys") from None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise BadKey("its member keys is not a list of JSON objects")
-    if len(entries) > MAX_KEYS:
-        raise BadKey(f"it has more than {MAX_KEYS} keys")
+    if len(entries) > most:
+        raise BadKey(f"it has more than {most} keys")
     if any(_PRIVATE & set(entry) for entry in entries):
         raise BadKey("it shows a private key; leave out the private members of every key")
     keys = tuple(key for key in map(_usable, entries) if key is not None)

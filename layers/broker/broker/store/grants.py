@@ -38,7 +38,7 @@ class Grant:
         code_sealed: grant secret and claims, sealed under the code's secret (while consent is asked: under the browser's);
             gone once the code is redeemed.
         ask_consent: the request wants the person to be asked even if he need not be.
-        ask_login: it wants him to sign in at the provider even if he has.
+        ask_login: it wants him to sign in at the provider even if he has; ask_account: to choose an account there.
         dialect: name of the dialect that the authorization request was in, "" for standard OAuth.
         generation: number of the refresh token that counts; rotated_at: when it came to be.
         rotated_scope: the scope asked for in the request that made this generation, as one string ("" = none).
@@ -76,6 +76,7 @@ class Grant:
     response_mode: str = ""
     ask_consent: bool = False
     ask_login: bool = False
+    ask_account: bool = False
     dialect: str = ""
     browser_hash: bytes = field(default=b"", repr=False)
     subject: str = ""
@@ -107,6 +108,12 @@ class Grant:
         return tuple(one for one in scope if one not in self.missing_scope)
 
     @property
+    def provider_prompts(self) -> tuple[str, ...]:
+        """What of the request's prompt is for the provider's pages (OpenID Connect Core section 3.1.2.1)."""
+        wanted = {"login": self.ask_login, "select_account": self.ask_account}
+        return tuple(name for name, is_wanted in wanted.items() if is_wanted)
+
+    @property
     def granted_scope(self) -> tuple[str, ...]:
         """The scope of the login without what the provider did not grant."""
         return self.effective(self.scope)
@@ -119,6 +126,7 @@ class Link:
     Attributes:
         version: counts the writes of `sealed`; part of what the seal is bound to.
         due_at: when the tokens are to be refreshed, a margin before their end (epoch seconds); 0 = never.
+        written_at: when this version was put into the table, which does that itself (epoch seconds); 0 = not there, or long ago.
         lease_id, lease_until: who may refresh now, and until when (epoch milliseconds).
         cool_until: no refresh is tried before (epoch seconds), after one failed.
         recover: a lease on this version was never given back, so that what it brought may be in the rescue queue.
@@ -131,6 +139,7 @@ class Link:
     sealed: bytes = field(repr=False)
     version: int
     due_at: int = 0
+    written_at: int = 0
     lease_id: str = ""
     lease_until: int = 0
     cool_until: int = 0
@@ -257,17 +266,39 @@ class Grants:
         """
 
         def write_tokens() -> None:
-            call(
-                self._dynamodb.put_item,
-                TableName=self._table,
-                Item=_link_item(link, after.absolute_expires_at + KEEP_AFTER_END),
-            )
+            self._put_first(link, after.absolute_expires_at + KEEP_AFTER_END)
 
         if after.stage == "device_ready":
             write_tokens()
             self._finish(after)
         else:
             invocation.at_once(write_tokens, lambda: self._finish(after))
+
+    def _put_first(self, link: Link, delete_at: int) -> None:
+        """Put the first tokens of a login, over nothing but those of an exchange before that was not finished.
+
+        Such a one is there when a device's person tries again. It is replaced as it was seen and not by its version: an attempt
+        that the AWS client has given up may still arrive, and must not take a lease, newer tokens, or a later exchange's away.
+        Errors: Refused.
+        """
+        seen = b"-"  # no seal is that
+        for _ in range(2):
+            try:
+                call(
+                    self._dynamodb.put_item,
+                    TableName=self._table,
+                    Item=_link_item(link, delete_at),
+                    ConditionExpression="attribute_not_exists(pk) OR sealed = :seen",
+                    ExpressionAttributeValues=item({":seen": seen}),
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except ConditionFailed as failed:
+                # No two seals are the same: a write that was repeated because its first answer was lost finds its own work.
+                seen = _link(failed.item).sealed if failed.item else seen
+                if seen != link.sealed:
+                    continue
+            return
+        raise Refused(None)
 
     def _finish(self, after: Grant) -> None:
         values: dict[str, object] = {
@@ -293,7 +324,9 @@ class Grants:
             values[":missing"] = after.missing_scope
         names: dict[str, str] = {}
         if after.stage == "code":
-            update += ", code_hash = :code_hash REMOVE #state, response_mode, ask_consent, ask_login, dialect"
+            update += (
+                ", code_hash = :code_hash REMOVE #state, response_mode, ask_consent, ask_login, ask_account, dialect"
+            )
             values[":code_hash"] = after.code_hash
             names = {"#state": "state"}
         elif after.stage == "consent":
@@ -323,7 +356,7 @@ class Grants:
             "Key": _key(code.grant_id),
             "ConditionExpression": "stage = :consent AND browser_hash = :browser AND expires_at > :now",
             "UpdateExpression": "SET write_id = :write_id, stage = :code, code_hash = :code_hash, code_sealed = :code_sealed,"
-            " expires_at = :expires REMOVE #state, browser_hash, response_mode, ask_consent, ask_login, dialect",
+            " expires_at = :expires REMOVE #state, browser_hash, response_mode, ask_consent, ask_login, ask_account, dialect",
             "ExpressionAttributeNames": {"#state": "state"},
             "ExpressionAttributeValues": item(values),
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
@@ -655,13 +688,15 @@ class Grants:
             self._link_step(
                 link.grant_id,
                 condition="version = :before",
-                update="SET sealed = :sealed, version = :version, due_at = :due, lease_until = :zero, cool_until = :zero"
+                update="SET sealed = :sealed, version = :version, due_at = :due, written_at = :now, lease_until = :zero,"
+                " cool_until = :zero"
                 " REMOVE lease_id, recover, failing_since, refusals, refused_since",
                 values={
                     ":before": link.version - 1,
                     ":sealed": link.sealed,
                     ":version": link.version,
                     ":due": link.due_at,
+                    ":now": clock.now(),
                     ":zero": 0,
                 },
             )
@@ -695,9 +730,22 @@ class Grants:
         except LinkRefused:
             return
 
-    def drop_link(self, grant_id: str) -> None:
-        """Delete the upstream tokens of a login that has ended."""
-        call(self._dynamodb.delete_item, TableName=self._table, Key=_key(grant_id, "upstream"))
+    def drop_link(self, grant_id: str, version: int | None = None) -> None:
+        """Delete the upstream tokens of a login that has ended. `version`: only if they are still these.
+
+        Errors: LinkRefused with the newer ones.
+        """
+        only: dict[str, Any] = {}
+        if version is not None:
+            only = {
+                "ConditionExpression": "attribute_not_exists(pk) OR version = :version",
+                "ExpressionAttributeValues": item({":version": version}),
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            }
+        try:
+            call(self._dynamodb.delete_item, TableName=self._table, Key=_key(grant_id, "upstream"), **only)
+        except ConditionFailed as failed:
+            raise LinkRefused(_link(failed.item) if failed.item else None) from None
 
     # -- for the operator ------------------------------------------------------------------------------------------
 
@@ -876,7 +924,7 @@ def _grant(stored: Item) -> Grant:
 
 def _link_item(link: Link, delete_at: int) -> Item:
     values = {f.name: getattr(link, f.name) for f in fields(link) if f.name != "grant_id"}
-    return item(values | {"pk": link.grant_id, "sk": "upstream", "delete_at": delete_at})
+    return item(values | {"written_at": clock.now(), "pk": link.grant_id, "sk": "upstream", "delete_at": delete_at})
 
 
 def _link(stored: Item) -> Link:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote_plus
+from urllib.parse import quote, unquote_plus, urljoin
 
 from broker.upstream.api_rules import BadCall, remapped, url_of
 from broker.upstream.authorization import Credentials
@@ -33,6 +33,8 @@ VIA = "1.1 token-broker"
 FORWARDED = frozenset(
     {
         *("accept", "accept-language", "content-type", "content-language", "content-encoding", "content-digest"),
+        # Without its Content-Range a part would be taken for the whole (RFC 9110 section 14.5).
+        *("content-range", "content-disposition", "content-location"),
         *("content-md5", "digest", "range", "if-range", "if-match", "if-none-match", "if-modified-since"),
         *("if-unmodified-since", "prefer", "idempotency-key", "slug", "traceparent"),
     }
@@ -128,7 +130,9 @@ def call_api(
         raise UpstreamFailure(FailureKind.UNUSABLE, row=15, sent=False, detail="the provider has no api.base")
     request = _request(provider, credentials, tokens, call, url_of(base, call.segments, _query(provider, call.query)))
     response = _sent(http, request, deadline)
-    return _checked(response, tokens, lambda reference: _mapped(provider, base, request.url, here, reference))
+    return _checked(
+        response, tokens, request.url, lambda reference: _mapped(provider, base, request.url, here, reference)
+    )
 
 
 def _sent(http: Sender, request: UpstreamRequest, deadline: Deadline) -> UpstreamResponse:
@@ -179,12 +183,15 @@ def _query(provider: Provider, query: str) -> str:
     return "&".join(part for part in query.split("&") if unquote_plus(part.partition("=")[0]).lower() not in taken)
 
 
-def _checked(response: UpstreamResponse, tokens: UpstreamTokens, mapped: Callable[[str], str | None]) -> ApiAnswer:
+def _checked(
+    response: UpstreamResponse, tokens: UpstreamTokens, called: str, mapped: Callable[[str], str | None]
+) -> ApiAnswer:
     """Errors: UpstreamFailure for what must not go back."""
-    if response.status < 200 or response.status == 407:
+    # What is above 599 is no status (RFC 9110 section 15), and a client could not tell what went wrong.
+    if not 200 <= response.status <= 599 or response.status == 407:
         detail = f"API call: HTTP {response.status}"
         raise UpstreamFailure(FailureKind.UNREADABLE, row=7, status=response.status, detail=detail)
-    headers = dict(_returned(response, tokens, mapped))
+    headers = dict(_returned(response, tokens, called, mapped))
     if response.status in _REDIRECTS and "location" not in headers and response.header("location") is not None:
         detail = f"API call: HTTP {response.status} to another host, or out of the API"
         raise UpstreamFailure(FailureKind.REDIRECT, row=14, status=response.status, detail=detail)
@@ -195,7 +202,7 @@ def _checked(response: UpstreamResponse, tokens: UpstreamTokens, mapped: Callabl
 
 
 def _returned(
-    response: UpstreamResponse, tokens: UpstreamTokens, mapped: Callable[[str], str | None]
+    response: UpstreamResponse, tokens: UpstreamTokens, called: str, mapped: Callable[[str], str | None]
 ) -> Iterator[tuple[str, str]]:
     """The answer's headers that go back, repeated ones joined (RFC 9110 section 5.3)."""
     named = {
@@ -209,10 +216,18 @@ def _returned(
     for name, found in values.items():
         text = found[0] if name in ("location", "content-type", "content-disposition") else ", ".join(found)
         if name == "link":
-            text = _LINK_TARGET.sub(lambda target: f"<{mapped(target[1]) or target[1]}>", text)
+            text = _LINK_TARGET.sub(lambda target: f"<{mapped(target[1]) or _absolute(called, target[1])}>", text)
         shown = mapped(text) if name == "location" else text
         if shown is not None and not _quotes(shown.encode(), tokens):
             yield name, shown
+
+
+def _absolute(called: str, reference: str) -> str:
+    """A reference out of the API, as it is meant there. The query of the call may have the token, and is left out."""
+    try:
+        return urljoin(called.partition("?")[0], reference.strip())
+    except ValueError:
+        return reference
 
 
 def _mapped(provider: Provider, base: str, called: str, here: str, reference: str) -> str | None:

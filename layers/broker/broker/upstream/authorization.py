@@ -95,13 +95,14 @@ def authorization_url(
     code_challenge: str | None,
     nonce: str | None,
     max_age: int | None = None,
-    ask_login: bool = False,
+    prompts: Sequence[str] = (),
 ) -> str:
     """Where to send the browser (RFC 6749 section 4.1.1).
 
     redirect_uri: as `callback_redirect_uri` gave it. scope: added to the file's own. state, code_challenge and nonce
-    are sent only where the dialect has a place for them. max_age, ask_login (prompt=login): the client's wishes, which
-    only an OpenID provider knows; a prompt of the file's own stays. Raises TemplateError if the URL cannot be filled.
+    are sent only where the dialect has a place for them. max_age: the client's wish, which only an OpenID provider knows;
+    prompts: the client's too, of which those go out that the dialect has a word for, before the file's own. Raises
+    TemplateError if the URL cannot be filled.
     """
     dialect = provider.authorize
     scopes = tuple(dict.fromkeys((*dialect.scope, *scope)))
@@ -116,9 +117,11 @@ def authorization_url(
         params |= {"code_challenge": code_challenge, "code_challenge_method": "S256"}
     if nonce is not None and (provider.issuer is not None or "openid" in scopes):
         params["nonce"] = nonce
-    if provider.discovered is not None:
-        params |= {"max_age": str(max_age)} if max_age is not None else {}
-        params = ({"prompt": "login"} if ask_login else {}) | params
+    if provider.discovered is not None and max_age is not None:
+        params["max_age"] = str(max_age)
+    asked = [dialect.prompts[name] for name in prompts if name in dialect.prompts]
+    if asked:
+        params["prompt"] = " ".join(dict.fromkeys((*asked, *params.get("prompt", "").split())))
     pairs = [(dialect.rename.get(name, name), value) for name, value in params.items() if value]
     url = fill_url(dialect.url, values, local=provider.local)
     return f"{url}{'&' if '?' in url else '?'}{urlencode(pairs, quote_via=quote)}"

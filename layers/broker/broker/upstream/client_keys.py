@@ -1,7 +1,8 @@
 """The public keys of clients, and of OpenID providers, at a URL (`jwks_uri`, RFC 7591 section 2), remembered for a few minutes.
 
 Anybody can make the broker look for a key by naming a client, so what is looked up, found or not, is not looked up again at
-once: a client's server sees one request a minute per function instance at most.
+once: a client's server sees one request a minute per function instance at most. A provider is the operator's choice, and its
+tokens come from the provider alone, so a new key of one is found within seconds.
 """
 
 from collections.abc import Callable
@@ -10,14 +11,30 @@ from dataclasses import dataclass
 from broker.protocol import jws
 from broker.upstream.transport import Deadline, Sender, TransportError, UpstreamRequest, UpstreamResponse
 
-MAX_DOCUMENT = 64 * 1024
-CACHE_SECONDS = 300
-AGAIN_SECONDS = 60
-"""Before this a key set is not fetched again, whether it lacked a key or could not be had."""
 DEADLINE = 3.0
 STALE_SECONDS = 3600
 """How long keys are used while they cannot be fetched again: a key that its owner withdrew must not live on for ever."""
 MAX_REMEMBERED = 256
+
+
+@dataclass(frozen=True)
+class KeyPolicy:
+    """How key sets are kept.
+
+    cache_seconds: how long they are used unasked. again_seconds: before this a set is not fetched again, whether it lacked a
+    key or could not be had. max_bytes, max_keys: of one set. any_failure_is_outage: whoever answers with anything but a key
+    set is in trouble, and has not withdrawn its keys.
+    """
+
+    cache_seconds: int
+    again_seconds: int
+    max_bytes: int
+    max_keys: int
+    any_failure_is_outage: bool
+
+
+OF_CLIENTS = KeyPolicy(300, 60, 64 * 1024, jws.MAX_KEYS, any_failure_is_outage=False)
+OF_PROVIDERS = KeyPolicy(600, 5, 128 * 1024, 100, any_failure_is_outage=True)
 
 
 class KeysUnavailable(Exception):
@@ -40,10 +57,10 @@ class _Remembered:
 
 
 class ClientKeys:
-    """Fetches and remembers key sets. `clock`: epoch seconds; `cache_seconds`: how long keys are used unasked."""
+    """Fetches and remembers key sets. `clock`: epoch seconds."""
 
-    def __init__(self, http: Sender, clock: Callable[[], int], cache_seconds: int = CACHE_SECONDS) -> None:
-        self._cache_seconds = cache_seconds
+    def __init__(self, http: Sender, clock: Callable[[], int], policy: KeyPolicy) -> None:
+        self._policy = policy
         self._http = http
         self._clock = clock
         self._remembered: dict[str, _Remembered] = {}
@@ -57,12 +74,12 @@ class ClientKeys:
 
         Errors: KeysUnavailable when the server cannot be reached and nothing is remembered.
         """
-        now = self._clock()
+        now, policy = self._clock(), self._policy
         known = self._remembered.get(jwks_uri)
-        if known is None or (now >= known.fetched_at + self._cache_seconds and now >= known.tried_at + AGAIN_SECONDS):
+        if known is None or now >= max(known.fetched_at + policy.cache_seconds, known.tried_at + policy.again_seconds):
             known = self._fetch(jwks_uri, known, now, within)
         found = jws.candidates(jwt, known.keys)
-        if not found and now >= known.tried_at + AGAIN_SECONDS:
+        if not found and now >= known.tried_at + policy.again_seconds:
             # A key that is not known may be a new one: the client has rotated its keys.
             known = self._fetch(jwks_uri, known, now, within)
             found = jws.candidates(jwt, known.keys)
@@ -79,27 +96,39 @@ class ClientKeys:
         deadline = Deadline.after(DEADLINE if within is None else min(DEADLINE, within.remaining()))
         try:
             answer = self._http.send(UpstreamRequest("GET", jwks_uri), deadline)
-            after = _read(answer, before, now)
+            after = self._read(answer, before, now)
         except TransportError as error:
             after = _outage(before, now, f"jwks_uri: {error.kind.value}")
         except ValueError as error:  # no URL that may be called
-            after = _Remembered((), now, now, f"jwks_uri: {error}")
+            after = self._no_keys(before, now, f"jwks_uri: {error}")
         if len(self._remembered) >= MAX_REMEMBERED:
             self._remembered.clear()
         self._remembered[jwks_uri] = after
         return after
 
+    def _read(self, answer: UpstreamResponse, before: _Remembered | None, now: int) -> _Remembered:
+        if answer.status >= 500 or answer.status == 429:
+            return _outage(before, now, f"jwks_uri: status {answer.status}")
+        try:
+            return _Remembered(keys_in(answer, self._policy), now, now)
+        except jws.BadKey as error:
+            return self._no_keys(before, now, f"jwks_uri: {error}")
 
-def _read(answer: UpstreamResponse, before: _Remembered | None, now: int) -> _Remembered:
-    if answer.status >= 500 or answer.status == 429:
-        return _outage(before, now, f"jwks_uri: status {answer.status}")
+    def _no_keys(self, before: _Remembered | None, now: int, problem: str) -> _Remembered:
+        """What is known after an answer that is no key set."""
+        if self._policy.any_failure_is_outage:
+            return _outage(before, now, problem)
+        return _Remembered((), now, now, problem)
+
+
+def keys_in(answer: UpstreamResponse, policy: KeyPolicy) -> tuple[jws.VerificationKey, ...]:
+    """The keys of a server's answer. Errors: jws.BadKey."""
+    if answer.status != 200:
+        raise jws.BadKey(f"status {answer.status}")
     try:
-        if answer.status != 200:
-            raise jws.BadKey(f"status {answer.status}")
-        return _Remembered(jws.key_set(answer.body.decode("utf-8")), now, now)
-    except (jws.BadKey, UnicodeDecodeError) as error:
-        reason = str(error) if isinstance(error, jws.BadKey) else "it is not UTF-8"
-        return _Remembered((), now, now, f"jwks_uri: {reason}")
+        return jws.key_set(answer.body.decode("utf-8"), most=policy.max_keys)
+    except UnicodeDecodeError:
+        raise jws.BadKey("it is not UTF-8") from None
 
 
 def _outage(before: _Remembered | None, now: int, problem: str) -> _Remembered:

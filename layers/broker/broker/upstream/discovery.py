@@ -23,19 +23,31 @@ DEADLINE = 3.0
 MAX_DOCUMENT = 128 * 1024
 
 
-class DiscoveryFailed(Exception):
-    """The provider's document cannot be had or used at present. `detail` is for the log."""
+_SPOKEN: tuple[tuple[str, ClientAuth], ...] = (
+    ("client_secret_post", "body"),
+    ("client_secret_basic", "basic"),
+    ("private_key_jwt", "private_key_jwt"),
+)
+"""How the broker can be known, the first that a provider announces counts. Basic, the default of section 3, where none is."""
 
-    def __init__(self, detail: str) -> None:
+
+class DiscoveryFailed(Exception):
+    """The provider's document cannot be had or used at present. detail: for the log. named: the issuer that it names, where
+    that is another one.
+    """
+
+    def __init__(self, detail: str, named: str | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.named = named
 
 
 @dataclass(frozen=True)
 class Metadata:
     """What of the document is used. userinfo, revocation: None where the provider has none.
 
-    auth: how the token endpoint knows its clients, of what it announces.
+    auth: how the token endpoint knows its clients, of what it announces; unspoken: what it announces, where the broker
+    speaks none of that.
     """
 
     authorization: str
@@ -44,6 +56,7 @@ class Metadata:
     revocation: str | None
     auth: ClientAuth
     discovered: Discovered
+    unspoken: tuple[str, ...] = ()
 
     def complete(self, document: Mapping[str, object]) -> dict[str, object]:
         """A provider document with the addresses that it leaves out. What the file says itself, an empty string too, wins."""
@@ -63,8 +76,7 @@ class Metadata:
 class _Remembered:
     """The last good document, or why there is none. Times are epoch seconds."""
 
-    metadata: Metadata | None
-    problem: str
+    found: Metadata | DiscoveryFailed
     fetched_at: int
     again_at: int
 
@@ -84,9 +96,9 @@ class Discovery:
         known = self._remembered.get(issuer)
         if known is None or now >= known.again_at:
             known = self._remembered[issuer] = self._fetch(issuer, known, now)
-        if known.metadata is None:
-            raise DiscoveryFailed(known.problem)
-        return known.metadata
+        if isinstance(known.found, DiscoveryFailed):
+            raise DiscoveryFailed(known.found.detail, known.found.named)
+        return known.found
 
     def forget(self) -> None:
         """Drop what is remembered."""
@@ -94,51 +106,49 @@ class Discovery:
 
     def _fetch(self, issuer: str, before: _Remembered | None, now: int) -> _Remembered:
         try:
-            request = UpstreamRequest("GET", issuer.removesuffix("/") + PATH, (("Accept", "application/json"),))
+            request = UpstreamRequest("GET", address_of(issuer), (("Accept", "application/json"),))
             answer = read_answer(self._http.send(request, Deadline.after(DEADLINE)), ())
             if answer.status != 200 or answer.document is None:
                 raise DiscoveryFailed(f"discovery: HTTP {answer.status} without a document")
             metadata = _read(answer.document, issuer, local=self._local)
         except (TransportError, DiscoveryFailed) as failure:
-            problem = f"discovery: {failure.kind.value}" if isinstance(failure, TransportError) else failure.detail
+            problem = failure if isinstance(failure, DiscoveryFailed) else DiscoveryFailed(f"discovery: {failure}")
             if before is None or now >= before.fetched_at + STALE_SECONDS:
-                return _Remembered(None, problem, 0, now + AGAIN_SECONDS)
-            return _Remembered(before.metadata, problem, before.fetched_at, now + AGAIN_SECONDS)
-        return _Remembered(metadata, "", now, now + CACHE_SECONDS)
+                return _Remembered(problem, 0, now + AGAIN_SECONDS)
+            return _Remembered(before.found, before.fetched_at, now + AGAIN_SECONDS)
+        return _Remembered(metadata, now, now + CACHE_SECONDS)
+
+
+def address_of(issuer: str) -> str:
+    """Where an issuer's document is (section 4)."""
+    return issuer.removesuffix("/") + PATH
 
 
 def _read(document: Mapping[str, object], issuer: str, *, local: bool) -> Metadata:
-    if document.get("issuer") != issuer:
+    named = document.get("issuer")
+    if named != issuer:
         # Section 4.3: or one provider could speak for another (mix-up).
-        raise DiscoveryFailed("discovery: the document is another issuer's")
+        raise DiscoveryFailed("discovery: the document is another issuer's", named if isinstance(named, str) else "")
     jwks_uri = _url(document, "jwks_uri", local=local)
     authorization = _url(document, "authorization_endpoint", local=local)
     token = _url(document, "token_endpoint", local=local)
     if jwks_uri is None or authorization is None or token is None:
         raise DiscoveryFailed("discovery: authorization_endpoint, token_endpoint or jwks_uri is missing")
+    methods = _strings(document, "token_endpoint_auth_methods_supported", ("client_secret_basic",))
     listed = _strings(document, "id_token_signing_alg_values_supported", ("RS256",))
     return Metadata(
         authorization=authorization,
         token=token,
         userinfo=_url(document, "userinfo_endpoint", local=local),
         revocation=_url(document, "revocation_endpoint", local=local),
-        auth=_auth(_strings(document, "token_endpoint_auth_methods_supported", ("client_secret_basic",))),
+        auth=next((auth for name, auth in _SPOKEN if name in methods), "basic"),
+        unspoken=() if {name for name, _ in _SPOKEN} & set(methods) else methods,
         discovered=Discovered(
             jwks_uri=jwks_uri,
             algorithms=tuple(name for name in jws.ALGORITHMS if name in listed),
             names_issuer=document.get("authorization_response_iss_parameter_supported") is True,
         ),
     )
-
-
-def _auth(methods: tuple[str, ...]) -> ClientAuth:
-    """The first that the broker speaks; Basic, as the default of section 3, where it speaks none."""
-    spoken: tuple[tuple[str, ClientAuth], ...] = (
-        ("client_secret_post", "body"),
-        ("client_secret_basic", "basic"),
-        ("private_key_jwt", "private_key_jwt"),
-    )
-    return next((auth for name, auth in spoken if name in methods), "basic")
 
 
 def _url(document: Mapping[str, object], name: str, *, local: bool) -> str | None:

@@ -104,12 +104,11 @@ class RefreshAnswer:
 
 @dataclass(frozen=True)
 class UserinfoAnswer:
-    """What the userinfo endpoint answers. refresh_and_repeat: first force one refresh and ask once more, if that can
-    be done.
+    """What the userinfo endpoint answers: the status says the error too. refresh_and_repeat: first force one refresh and ask
+    once more, if that can be done.
     """
 
     status: int
-    error: str | None
     retry_after: int | None
     refresh_and_repeat: bool
 
@@ -151,25 +150,25 @@ def answer_in_refresh(failure: UpstreamFailure) -> RefreshAnswer:
 
 
 def answer_in_userinfo(failure: UpstreamFailure) -> UserinfoAnswer:
-    """Refusals of the access token are the client's 401; the provider's own troubles are a gateway's 502 and 504."""
+    """Refusals of the access token are the client's 401 and 403. All else is between the broker and the provider, a 4xx too:
+    it refuses the broker's request, which the client has not made and cannot mend. That is a gateway's 502 (RFC 9110 section
+    15.6.3), or 504.
+    """
+    wait = RETRY_AFTER_DEFAULT if failure.retry_after is None else max(failure.retry_after, 1)
     match failure.kind:
         case FailureKind.TOKEN_REFUSED:
-            return UserinfoAnswer(401, "invalid_token", None, refresh_and_repeat=True)
+            return UserinfoAnswer(401, None, refresh_and_repeat=True)
         case FailureKind.GRANT_REFUSED:
-            return UserinfoAnswer(401, "invalid_token", None, refresh_and_repeat=False)
+            return UserinfoAnswer(401, None, refresh_and_repeat=False)
         case FailureKind.FORBIDDEN:
-            return UserinfoAnswer(403, "insufficient_scope", None, refresh_and_repeat=False)
+            return UserinfoAnswer(403, None, refresh_and_repeat=False)
         case FailureKind.BUSY:
-            return UserinfoAnswer(429, "temporarily_unavailable", failure.retry_after, refresh_and_repeat=False)
-        case FailureKind.POSTPONED:
-            return UserinfoAnswer(202, None, failure.retry_after, refresh_and_repeat=False)
+            return UserinfoAnswer(429, wait, refresh_and_repeat=False)
+        case FailureKind.POSTPONED:  # "repeat the same request later", which a userinfo client cannot read from a 2xx
+            return UserinfoAnswer(503, wait, refresh_and_repeat=False)
         case FailureKind.TIMEOUT:
-            return UserinfoAnswer(504, "temporarily_unavailable", None, refresh_and_repeat=False)
-        case FailureKind.UNREACHABLE | FailureKind.SERVER_ERROR:
-            return UserinfoAnswer(502, "temporarily_unavailable", failure.retry_after, refresh_and_repeat=False)
-        case FailureKind.UNKNOWN_REFUSAL | FailureKind.REQUEST_REFUSED if 400 <= (failure.status or 0) < 500:
-            return UserinfoAnswer(failure.status or 502, failure.error, None, refresh_and_repeat=False)
-    return UserinfoAnswer(502, "server_error", None, refresh_and_repeat=False)
+            return UserinfoAnswer(504, None, refresh_and_repeat=False)
+    return UserinfoAnswer(502, failure.retry_after, refresh_and_repeat=False)
 
 
 def from_transport(problem: TransportError) -> UpstreamFailure:
@@ -225,14 +224,14 @@ class Classifier:
     def _refusal(self, answer: Answer) -> UpstreamFailure:
         """4xx: by its code; without one by its status."""
         code = self._code(answer)
+        if answer.status == 401 and self.phase is not Phase.USERINFO and code in _CLIENT_REFUSED_BY_401:
+            return self._failure(FailureKind.CLIENT_REFUSED, 10, answer, code)
         if known := self._meaning(code):
             return self._failure(known[0], known[1], answer, code)
         if self.phase is Phase.USERINFO and answer.status == 401:
             return self._failure(FailureKind.TOKEN_REFUSED, 28, answer, code)
         if self.phase is Phase.USERINFO and answer.status == 403:
             return self._failure(FailureKind.FORBIDDEN, 29, answer, code)
-        if answer.status == 401 and answer.blank:  # RFC 6749 section 5.2: at a token endpoint 401 is about the client
-            return self._failure(FailureKind.CLIENT_REFUSED, 10, answer, code)
         return self._failure(FailureKind.UNKNOWN_REFUSAL, 12, answer, code)
 
     def _said_in_a_success(self, answer: Answer) -> UpstreamFailure | None:
@@ -304,6 +303,9 @@ _KIND_OF_CODE: dict[str, tuple[FailureKind, int]] = {
     "slow_down": (FailureKind.BUSY, 13),
     "temporarily_unavailable": (FailureKind.BUSY, 13),
 }
+# RFC 6749 section 5.2 has 401 for a client that failed to authenticate, and for nothing else. Some say it without a code, and
+# Keycloak says a wrong secret by unauthorized_client, which with a 400 is about what an authenticated client may do.
+_CLIENT_REFUSED_BY_401 = frozenset({None, "unauthorized_client"})
 _KIND_AT_USERINFO: dict[str, tuple[FailureKind, int]] = {
     "invalid_token": (FailureKind.TOKEN_REFUSED, 28),
     "insufficient_scope": (FailureKind.FORBIDDEN, 29),

@@ -28,6 +28,7 @@ from broker.upstream.transport import (
 )
 
 __all__ = [
+    "MAX_ADDRESSES",
     "MAX_BODY",
     "BoundedHttp",
     "Deadline",
@@ -36,12 +37,16 @@ __all__ = [
     "TransportKind",
     "UpstreamRequest",
     "UpstreamResponse",
+    "no_connection",
     "system_resolver",
 ]
 
 MAX_BODY = 1024 * 1024
 MAX_HEAD = 64 * 1024
-_MAX_ADDRESSES = 4
+MAX_ADDRESSES = 4
+"""How many of a host's addresses are tried."""
+# What OpenSSL, by its version, calls an answer that is no TLS: mostly plain HTTP on another port.
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL"})
 _CHUNK = 8192
 
 Resolver = Callable[[str, int], Sequence[str]]
@@ -110,6 +115,22 @@ def system_resolver(host: str, port: int) -> Sequence[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
+def no_connection(problem: Exception) -> str:
+    """Why a server could not be connected to, in words; the name of the error where it is a rare one."""
+    match problem:
+        case ssl.SSLError() if problem.reason in _NO_TLS:
+            return "what listens there does not speak TLS"
+        case ssl.SSLError():
+            return f"the TLS handshake failed ({problem.reason or type(problem).__name__})"
+        case ConnectionRefusedError():
+            return "the connection is refused"
+        case ConnectionError():
+            return "the connection is broken off"
+        case TimeoutError():
+            return "nothing answers"
+    return f"there is no connection ({type(problem).__name__})"
+
+
 @dataclass(frozen=True)
 class _Target:
     scheme: str
@@ -176,7 +197,7 @@ class BoundedHttp:
             try:
                 plain = _connect(address, target.port, setup.share(1 / (len(addresses) - index)), limits)
             except OSError as problem:
-                failure = _unreachable(f"connect failed ({type(problem).__name__})")
+                failure = _unreachable(no_connection(problem))
                 continue
             return self._secure(plain, target, setup, limits) if target.scheme == "https" else plain
         raise failure or _unreachable("the name has no address")
@@ -195,7 +216,7 @@ class BoundedHttp:
             raise TransportError(
                 TransportKind.ADDRESS_REFUSED, sent=False, detail="the name leads to no address that may be called"
             )
-        return checked[:_MAX_ADDRESSES]
+        return checked[:MAX_ADDRESSES]
 
     def _resolve(self, target: _Target, setup: Deadline) -> Sequence[str]:
         """The resolver in a thread of its own: a lookup cannot be given a timeout, only be left behind."""
@@ -225,7 +246,7 @@ class BoundedHttp:
             raise TransportError(TransportKind.UNTRUSTED, sent=False, detail=problem.verify_message) from None
         except (OSError, ValueError) as problem:
             plain.close()
-            raise _unreachable(f"TLS handshake failed ({type(problem).__name__})") from None
+            raise _unreachable(no_connection(problem)) from None
         assert isinstance(secured, _BoundedTLSSocket)  # noqa: S101 - the context's own socket class
         secured.limits = limits
         return secured

@@ -69,6 +69,7 @@ def check(
         raise _refused("at_hash is another access token's")
     if not isinstance(jwt.claims.get("sub"), str):
         raise _refused("sub is no text")
+    _check_required(provider, jwt.claims)
     subject = read_subject(jwt.claims["sub"])
     claims = read_claims(jwt.claims, provider.claims)
     auth_time = _auth_time(jwt.claims, expected)
@@ -114,7 +115,7 @@ def _signed(provider: Provider, text: str, keys: ClientKeys, deadline: Deadline)
 
 
 def _check_parties(provider: Provider, claims: Mapping[str, object], expected: Expected) -> None:
-    if claims.get("iss") != provider.issuer:
+    if claims.get("iss") not in (provider.issuer, *provider.id_token.issuers):
         raise _refused("iss is another issuer's")
     audience = claims.get("aud")
     several = isinstance(audience, list) and len(audience) > 1
@@ -123,6 +124,14 @@ def _check_parties(provider: Provider, claims: Mapping[str, object], expected: E
     authorized = claims.get("azp")
     if (several or authorized is not None) and authorized != expected.client_id:
         raise _refused("azp does not name the broker")
+
+
+def _check_required(provider: Provider, claims: Mapping[str, object]) -> None:
+    """The person may be who he is, and still be none of those that the operator lets in."""
+    for name, wanted in provider.id_token.require.items():
+        if claims.get(name) != wanted:
+            detail = f"id_token: the claim {name} is not what the file requires"
+            raise UpstreamFailure(FailureKind.REQUEST_REFUSED, row=11, error="access_denied", status=200, detail=detail)
 
 
 def _check_times(claims: Mapping[str, object], expected: Expected) -> None:

@@ -54,7 +54,7 @@ def read_tokens(
         refresh_token=refresh_token,
         expires_at=_expires_at(dialect, root, known.now),
         scope=_granted(provider, answer, root) or known.asked_scope or None,
-        kept=MappingProxyType({**known.kept, **_kept(provider, answer.keep, document)}),
+        kept=MappingProxyType({**known.kept, **_kept(provider, answer.keep, document, known)}),
         # One that comes with a refresh is about nobody new, and nobody checks it: the login's own stays.
         id_token=before.id_token if before else _token(lookup(root, "id_token")),
     )
@@ -135,12 +135,21 @@ def _scope(value: object, separator: str) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(scope for scope in scopes if _SCOPE_TOKEN.fullmatch(scope))) or None
 
 
-def _kept(provider: Provider, paths: Sequence[str], document: Mapping[str, object]) -> dict[str, str]:
-    return {
-        path: keep_value(provider, path, text)
-        for path in paths
-        if (text := _kept_text(lookup(document, path))) is not None
-    }
+def _kept(provider: Provider, paths: Sequence[str], document: Mapping[str, object], known: Received) -> dict[str, str]:
+    """What is to be kept for later calls. In a refresh, a value that the file does not allow leaves the one before in place:
+    the answer has the only tokens that the provider still takes, and is not thrown away for it.
+    """
+    kept: dict[str, str] = {}
+    for path in paths:
+        text = _kept_text(lookup(document, path))
+        if text is None:
+            continue
+        try:
+            kept[path] = keep_value(provider, path, text)
+        except UpstreamFailure:
+            if known.previous is None:
+                raise
+    return kept
 
 
 def _kept_text(value: object) -> str | None:

@@ -26,6 +26,7 @@ __all__ = [
     "CallbackDialect",
     "Discovered",
     "ErrorDialect",
+    "IdTokenDialect",
     "OkTest",
     "Provider",
     "ProviderFileError",
@@ -49,6 +50,8 @@ Body = Literal["form", "json", "query"]
 Using = Literal["refresh_token", "access_token"]
 
 MAX_TITLE = 60
+PROMPTS = ("login", "select_account")
+"""What of a client's prompt is for the provider. `consent` is the broker's own page, `none` is answered by the broker."""
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -93,6 +96,8 @@ class TokenPlacement:
 
 @dataclass(frozen=True)
 class AuthorizeDialect:
+    """prompts: what a client may want the person to be asked, to the provider's word for it in its parameter `prompt`."""
+
     url: str
     params: Mapping[str, str]
     rename: Mapping[str, str]
@@ -101,6 +106,7 @@ class AuthorizeDialect:
     scope_param: str
     pkce: Pkce
     state: State
+    prompts: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -155,6 +161,14 @@ class RefreshDialect(TokenDialect):
 
     using: Using
     margin: int | None
+
+
+@dataclass(frozen=True)
+class IdTokenDialect:
+    """issuers: what the provider writes for its issuer besides that itself. require: claims that whoever logs in must have."""
+
+    issuers: tuple[str, ...]
+    require: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -229,6 +243,7 @@ class Provider:
     callback: CallbackDialect
     token: TokenDialect
     refresh: RefreshDialect
+    id_token: IdTokenDialect
     userinfo: UserinfoDialect | None
     errors: ErrorDialect
     revoke: RevokeDialect | None
@@ -252,8 +267,12 @@ class Provider:
     def needs_discovery(self) -> bool:
         """Whether the issuer is asked for addresses or for the keys of ID tokens. An OAuth server that has an issuer for its
         redirects alone (RFC 9207) need not speak OpenID."""
-        is_openid = "openid" in self.authorize.scope
-        return self.issuer is not None and (is_openid or not self.authorize.url or not self.token.url)
+        return self.has_id_token or (self.issuer is not None and (not self.authorize.url or not self.token.url))
+
+    @property
+    def has_id_token(self) -> bool:
+        """Whether every login brings an ID token."""
+        return self.issuer is not None and "openid" in self.authorize.scope
 
     @property
     def uses_pkce(self) -> bool:
@@ -354,10 +373,11 @@ def parse_provider(
         name=name,
         issuer=_issuer(top, declared, local=local),
         variables=declared,
-        authorize=_authorize(top.table("authorize"), required=not top.has("issuer")),
+        authorize=_authorize(top.table("authorize"), required=not top.has("issuer"), openid=discovered is not None),
         callback=_callback(top.table("callback")),
         token=token,
         refresh=_refresh(top.table("refresh"), token),
+        id_token=_id_token(top.table("id_token")),
         userinfo=_userinfo(userinfo, api, claims),
         errors=_errors(top.table("errors")),
         revoke=_revoke(top.table("revoke"), token),
@@ -371,6 +391,9 @@ def parse_provider(
     top.done()
     _Placeholders(provider, source).check()
     _check_hook(provider, top)
+    if provider.id_token.require and not provider.has_id_token:
+        # Or nobody would look at the claims, and everybody could log in.
+        raise ProviderFileError(source, "id_token.require", "needs an issuer, and openid in authorize.scope")
     if provider.token.assertion_audience == "issuer" and provider.issuer is None:
         raise ProviderFileError(source, "token.assertion_audience", "needs an issuer, which the file does not name")
     return provider
@@ -440,7 +463,7 @@ def _url(table: Table, *, required: bool) -> str:
     return url or ""
 
 
-def _authorize(table: Table, *, required: bool) -> AuthorizeDialect:
+def _authorize(table: Table, *, required: bool, openid: bool) -> AuthorizeDialect:
     params = {"response_type": "code", **table.strings_by_name("params")}
     for name in _OWNED_BY_AUTHORIZE:
         if name in params:
@@ -457,9 +480,22 @@ def _authorize(table: Table, *, required: bool) -> AuthorizeDialect:
         scope_param=table.text("scope_param") or "scope",
         pkce=table.choice("pkce", ("S256", "off"), "S256"),
         state=table.choice("state", ("echo", "redirect_query", "cookie"), "echo"),
+        prompts=_prompts(table, openid=openid),
     )
     table.done()
     return dialect
+
+
+def _prompts(table: Table, *, openid: bool) -> Mapping[str, str]:
+    """An OpenID provider knows the words of OpenID Connect Core section 3.1.2.1, unless the file says otherwise."""
+    own = table.strings_by_name("prompts")
+    for name, word in own.items():
+        if name not in PROMPTS:
+            raise table.error(f"prompts.{name}", f"is none of what a client may ask for: {', '.join(PROMPTS)}")
+        if word.split() not in ([], [word]):
+            raise table.error(f"prompts.{name}", "must be one word")
+    known = {**({name: name for name in PROMPTS} if openid else {}), **own}
+    return MappingProxyType({name: word for name, word in known.items() if word})
 
 
 def _callback(table: Table) -> CallbackDialect:
@@ -645,6 +681,13 @@ def _userinfo(table: Table, api: ApiDialect, claims: Mapping[str, tuple[str, ...
     )
     table.done()
     return dialect if url else None
+
+
+def _id_token(table: Table) -> IdTokenDialect:
+    required = {name: value for name, value in table.strings_by_name("require").items() if value}
+    dialect = IdTokenDialect(issuers=table.strings("issuers", ()), require=MappingProxyType(required))
+    table.done()
+    return dialect
 
 
 def _claims(table: Table) -> Mapping[str, tuple[str, ...]]:
