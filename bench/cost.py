@@ -204,9 +204,9 @@ without free tiers. Change the prices or the assumptions there and run it again.
 userinfo, an ID token and a rotating refresh token, the most expensive kind; rate limits, audit events and metrics are on, as
 by default."""
 
-_LEVERS = """What changes it most: the provider's own speed (the functions wait for it), the lines that Lambda and the API log for
-every request, and the memory of the functions (they mostly wait, so less memory is cheaper and slower). `RateLimits=off`
-saves the writes of the counters ([rate limits](rate-limits.md#what-it-costs))."""
+_LEVERS = """What changes it most: the provider's own speed (the functions wait for it), the lines that the functions and the
+API log for every request, and the memory of the functions (they mostly wait, so less memory is cheaper and slower).
+`RateLimits=off` saves the writes of the counters ([rate limits](rate-limits.md#what-it-costs))."""
 
 
 _IDLE = """The allowances are the account's, so the second column is for a stack beside others that use them up. CloudWatch
