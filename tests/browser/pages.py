@@ -58,6 +58,7 @@ def consent(page: Page, base: str) -> None:
         first_party=False,
         name="Roadtrip Planner",
         scope=("openid", "profile", "email", "offline_access", "calendar.read"),
+        proxy=("openid",),
         client_uri="https://roadtrip.example",
         policy_uri="https://roadtrip.example/privacy",
         tos_uri="https://roadtrip.example/terms",
