@@ -226,7 +226,7 @@ def test_what_a_reason_leaves_open_is_explained(registered: Operator, reason: st
 def test_every_detail_that_the_broker_writes_has_a_sentence() -> None:
     """The codes of the vault and of a reconnect with another account."""
     vault = (PROJECT / "layers" / "broker" / "broker" / "grants" / "vault.py").read_text("utf-8")
-    reasons = {*re.findall(r'LinkDead\("([a-z_]+)"\)', vault), "gone"}
+    reasons = {*re.findall(r'(?:LinkDead\(|_last_word\(.*, )"([a-z_]+)"\)', vault), "gone"}
     written = {("upstream_revoked", reason) for reason in reasons} | {("denied", OTHER_ACCOUNT)}
     assert written == set(END_DETAILS)
     assert {reason for _, reason in written} - {OTHER_ACCOUNT} == {

@@ -514,7 +514,7 @@ def failing(broker: Broker, step: str, token: str, because: str) -> None:
     assert failed.value.__cause__ is None
     assert failed.value.__suppress_context__
     (entry,) = [json.loads(line) for line in broker.local.log_text()[logged:].splitlines() if "keys.rot" in line]
-    assert (entry["message"], entry["detail"]) == ("keys.rotation_failed", because)
+    assert (entry["audit"], entry["detail"]) == ("keys.rotation_failed", because)
     assert secrets_manager.document(broker.local) == before
 
 

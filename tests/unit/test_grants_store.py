@@ -548,7 +548,8 @@ def test_tokens_are_dropped_as_they_were_read_or_not_at_all(grants: Grants) -> N
     grants.write_link(newer)
     with pytest.raises(LinkRefused) as refused:
         grants.drop_link(login.grant_id, 1)
-    assert refused.value.link == newer
+    assert refused.value.link is not None
+    assert replace(refused.value.link, written_at=newer.written_at) == newer
     with answer_lost_once("DeleteItem"):
         grants.drop_link(login.grant_id, 2)
     assert grants.read(login.grant_id) == (login, None)
