@@ -90,7 +90,7 @@ def test_polls_that_wait_do_not_use_up_the_rate_limit(base: str, monkeypatch: py
     limiter = Limiter(counters, {"token.device_code.client": Limit(100, 3600)})
     monkeypatch.setitem(runtime().__dict__, "limiter", limiter)
     clock.offset += 3600 - clock.now() % 3600
-    tv = Device(register(base, grant_types=GRANT_TYPES, redirect_uris=(), secret=True)).begin()
+    tv = Device(register(base, grant_types=GRANT_TYPES, redirect_uris=())).begin()
 
     def left(answer: requests.Response, error: str) -> int:
         assert answer.json()["error"] == error

@@ -50,9 +50,9 @@ class Gate:
             # Anybody can say that he is a public client, so its budget is apart for each address.
             key = f"{client.client_id}|{self._address}" if client.is_public else client.client_id
             counted = Subject(f"{self._endpoint}.client", key)
-            self._limiter.check((counted,))
             self._subjects = (counted,) if _is_known(client) else (*self._subjects, counted)
             self._harmless = _is_known(client)
+            self._limiter.check((counted,))
         self._count = self._limiter.count(self._subjects)
 
     def forgive(self) -> None:
