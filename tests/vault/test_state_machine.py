@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -660,3 +661,29 @@ def test_a_reader_who_takes_the_messages_with_him(rescued: Machine, order: Order
             assert rescued.status_of("refresh", login) in (200, 503)
         rescued.pass_time(1)
     assert [rescued.status_of("refresh", login) for login in (own, others)] == [200, 200]
+
+
+class OldestFirst(random.Random):
+    """A queue that gives one message at a time, the oldest first, and each of them once more after it was deleted."""
+
+    def random(self) -> float:
+        return 0.0
+
+    def choice(self, seq: Any) -> Any:
+        return seq[0]
+
+    def sample(self, population: Any, k: int, **_: Any) -> list[Any]:
+        return list(population[:k])
+
+
+def test_a_message_that_comes_once_more_does_not_hide_the_next_one(rescued: Machine) -> None:
+    """Its tokens were written long ago; those of the second outage come behind it."""
+    login = rescued.logins[0]
+    rescued.queue.dice = OldestFirst()
+    assert rescued.status_of("refresh", login) == 200
+    rescued.pass_time(310)
+    rescued.refused_writes = vault.WRITE_TRIES
+    assert rescued.status_of("refresh", login) == 200
+    rescued.pass_time(310)
+    assert rescued.status_of("refresh", login) == 200
+    rescued.the_provider_has_nothing_to_complain_of()
