@@ -8,6 +8,7 @@ import random
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -125,6 +126,8 @@ def cli_port() -> Iterator[int]:
     """
     port, own, beside = two_ports()
     beside.close()
+    for listening in own:
+        threading.Thread(target=_take_calls, args=(listening,), daemon=True).start()
     words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port + 1)]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as moto:
         try:
@@ -184,6 +187,15 @@ def two_ports() -> tuple[int, list[socket.socket], socket.socket]:
             for listening in own:
                 listening.close()
     raise AssertionError("no two free ports side by side")
+
+
+def _take_calls(listening: socket.socket) -> None:
+    """Take every connection and end it: those that nobody takes would fill the backlog, and then nobody seems to listen."""
+    while True:
+        try:
+            listening.accept()[0].close()
+        except OSError:  # closed
+            return
 
 
 def _wait_for(port: int) -> None:

@@ -114,7 +114,8 @@ def base(sam_local: SamLocal, tmp_path_factory: pytest.TempPathFactory) -> Itera
     folder = tmp_path_factory.mktemp("start-api")
     shown = ("--ssl-cert-file", str(sam_local.certificates.chain), "--ssl-key-file", str(sam_local.certificates.key))
     words = sam_local.words("start-api", "--host", sam_local.address, "--port", "443", *shown)
-    words += ["--warm-containers", "LAZY", "--no-watch"]
+    # A suite that is started in the background hands down that interrupts are ignored.
+    words = ["env", "--default-signal=INT", *words, "--warm-containers", "LAZY", "--no-watch"]
     with (
         (folder / "log").open("w") as log,
         subprocess.Popen(words, cwd=sam_local.build, env=sam_local.environment, stdout=log, stderr=log) as api,
@@ -123,8 +124,16 @@ def base(sam_local: SamLocal, tmp_path_factory: pytest.TempPathFactory) -> Itera
             _wait_until_it_listens(api, sam_local.address, folder / "log")
             yield sam_local.base
         finally:
-            api.send_signal(signal.SIGINT)  # on which it removes its containers
-            api.wait(timeout=60)
+            _end(api)
+
+
+def _end(api: subprocess.Popen[bytes]) -> None:
+    api.send_signal(signal.SIGINT)  # on which it removes its containers
+    try:
+        api.wait(timeout=60)
+    except subprocess.TimeoutExpired:
+        api.kill()
+        raise
 
 
 def _wait_until_it_listens(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
