@@ -33,9 +33,9 @@ LAMBDA := $(LAMBDA_VENV)/.lambda
 CLIENTS_NODE := tests/clients/node_modules/.installed
 # The tests of clients that others wrote, which need those clients.
 OTHERS_CLIENTS := $(patsubst %,tests/clients/test_%.py,browser mcp node python)
-# Of the vault, links and keys: what takes minutes.
-LONG_TRIALS := tests/vault/test_crash_points.py tests/vault/test_trouble.py \
-	$(patsubst %,tests/http/test_%.py,key_rotation links provider_access vault)
+# What takes minutes: of the vault, links and keys; of races; of secrets in what a whole run writes.
+LONG_TRIALS := $(patsubst %,tests/vault/test_%.py,crash_points state_machine trouble) \
+	$(patsubst %,tests/http/test_%.py,key_rotation leaks links provider_access races vault)
 AXE := tests/browser/node_modules/.installed
 # The version that the functions run on, in the emulator of AWS too: on PATH, or of pyenv.
 RUNTIME_PYTHON ?= $(shell for python in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13; do \
@@ -72,8 +72,8 @@ test: $(TEST) $(MINISTACK) ## run the tests (PYTHON= chooses another Python, ARG
 	@MINISTACK='$(abspath $(MINISTACK_VENV)/bin/ministack)' $(VENV)/bin/python -m pytest \
 		--ignore tests/browser --ignore tests/aws --ignore tests/upstreams $(addprefix --ignore ,$(OTHERS_CLIENTS) $(LONG_TRIALS)) $(ARGS)
 
-vault-test: $(TEST) ## let every step of a request fail in every way, and show that nothing is lost
-	@$(VENV)/bin/python -m pytest $(LONG_TRIALS) -n auto --dist load
+vault-test: $(TEST) $(MINISTACK) ## let every step of a request fail in every way, and show that nothing is lost
+	@MINISTACK='$(abspath $(MINISTACK_VENV)/bin/ministack)' $(VENV)/bin/python -m pytest $(LONG_TRIALS) -n auto --dist loadgroup
 
 test-aws: $(TEST) $(SAM) $(EMULATOR) $(BUILT) ## deploy to an emulator of AWS that enforces IAM; log in, update, delete
 	@EMULATOR_PYTHON='$(abspath $(EMULATOR_VENV)/bin/python)' SAM='$(abspath $(SAM_VENV)/bin/sam)' \

@@ -34,6 +34,8 @@ from broker_testing.sandbox import forget_faults, order_fault
 from broker_testing.wire import Tap, disguises, tapped
 from sandbox_provider import clock as sandbox_clock
 
+pytestmark = pytest.mark.xdist_group("one run for all")
+
 PROVIDERS = ("infolobby", "lockitnetwork", "phpapi", "redbooth", "iternio", "iternio-live", "openid", "oidc")
 SHORT_LIVED = ("redbooth", "openid", "oidc")
 """Providers whose access tokens end within two hours, and can be refreshed."""

@@ -554,9 +554,12 @@ def _header(response: HttpResponse, name: str) -> str:
 @pytest.fixture
 def watched(local_broker: LocalBroker, base: str) -> Iterator[None]:
     """Clients and the provider, known to the broker."""
-    configured = runtime().settings
+    secrets_manager, secret_id = (
+        local_broker.aws_client("secretsmanager"),
+        runtime().settings.provider_secret_prefix + NAME,
+    )
     secret = json.dumps({"client_id": "the-broker", "client_secret": "a secret of the broker"})
-    put_secret(local_broker.aws_client("secretsmanager"), configured.provider_secret_prefix + NAME, secret)
+    put_secret(secrets_manager, secret_id, secret)
     registry = runtime().registry
     registry.add_provider(ENTRY)
     for client_id, window in WINDOWS.items():
@@ -572,6 +575,7 @@ def watched(local_broker: LocalBroker, base: str) -> Iterator[None]:
         )
     yield
     registry.remove_provider(NAME)
+    secrets_manager.delete_secret(SecretId=secret_id, ForceDeleteWithoutRecovery=True)
     for client_id in WINDOWS:
         registry.remove_client(client_id)
 
