@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from broker_local.template import Template
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parent
+TEMPLATE = PROJECT / "template.yaml"
 GOAL_LOGINS, GOAL_IDLE = 10.0, 5.0
 MILLION = 1_000_000
 GIGABYTE = 1_000_000_000
@@ -38,6 +40,22 @@ JOURNEYS: Mapping[str, tuple[str, ...]] = {
     "token exchanges": ("token_exchange",),
     "revocations": ("revoke",),
 }
+
+WHOLE_PROCESSOR = 1769
+"""Megabytes of memory with which a function has the time of one processor (Lambda Developer Guide, "Configure memory")."""
+ACCESS_LOG = {
+    "requestId": "QQchtKCGkOTjeII=",
+    "routeKey": "ANY /callback/{provider}",
+    "httpMethod": "POST",
+    "status": "303",
+    "responseLatency": "412",
+    "integrationLatency": "409",
+    "integrationStatus": "200",
+    "integrationErrorMessage": "-",
+    "error.responseType": "-",
+    "identity.sourceIp": "203.0.113.255",
+}
+"""What the API writes for each variable of its access log, at its longest for a login that goes well."""
 
 Usage = Mapping[str, Mapping[str, Any]]
 Prices = Mapping[str, Any]
@@ -170,6 +188,21 @@ def stack_of(path: Path) -> Stack:
     )
 
 
+def prices_of(path: Path) -> Prices:
+    """The list prices, and as assumptions also what follows from a template. Errors: TemplateError."""
+    template = Template.load(path, stack="token-broker", overrides={})
+    (memory,) = {function.memory for function in template.functions()}
+    line = str(template.properties("BrokerApi")["AccessLogSettings"]["Format"])
+    written = re.sub(r"\$context\.([\w.]+)", lambda variable: ACCESS_LOG[variable[1]], line)
+    prices = tomllib.loads((HERE / "prices.toml").read_text("utf-8"))
+    derived = {
+        "memory_gb": memory / 1024,
+        "cpu_share": round(memory / WHOLE_PROCESSOR, 3),
+        "request_log_bytes": len(written),
+    }
+    return {**prices, "assumed": {**derived, **prices["assumed"]}}
+
+
 def document(usage: Usage, prices: Prices, stack: Stack) -> str:
     """docs/cost.md."""
     per_million = {name: journey_costs(steps, usage, prices, stack.parts) for name, steps in JOURNEYS.items()}
@@ -182,7 +215,7 @@ def document(usage: Usage, prices: Prices, stack: Stack) -> str:
                 _INTRODUCTION.format(date=prices["date"], region=prices["region"]),
                 "## Per million\n\n" + _journeys(per_million, stack.parts),
                 _verdict("A million logins cost", logins, GOAL_LOGINS),
-                _LEVERS,
+                _levers(usage, prices),
                 "## When idle\n\n" + _idle_table(idle),
                 _verdict("An idle month costs", monthly, GOAL_IDLE),
                 _idle(prices, stack),
@@ -205,8 +238,9 @@ userinfo, an ID token and a rotating refresh token, the most expensive kind; rat
 by default."""
 
 _LEVERS = """What changes it most: the provider's own speed (the functions wait for it), the lines that the functions and the
-API log for every request, and the memory of the functions (they mostly wait, so less memory is cheaper and slower).
-`RateLimits=off` saves the writes of the counters ([rate limits](rate-limits.md#what-it-costs))."""
+API log for every request, and the memory of the functions. `FunctionMemory={twice}` adds {more:.2f} to a million logins; the
+{processor_ms:.0f} ms of processor time in a login then take {slow:.0f} ms instead of {slower:.0f}. `RateLimits=off` saves the
+writes of the counters ([rate limits](rate-limits.md#what-it-costs))."""
 
 
 _IDLE = """The allowances are the account's, so the second column is for a stack beside others that use them up. CloudWatch
@@ -221,6 +255,21 @@ costs {recovery:.2f} a month more."""
 _TRACES = """`Tracing=Active` lets X-Ray trace the first request of each second and {share:.0%} of the others; Lambda has no
 setting for that. The {share:.0%} add {sampled:.2f} to a million logins, the first of each second up to {first:.2f} a month.
 At low rates nearly every request is the first of its second: a million logins then cost {all:.2f} more."""
+
+
+def _levers(usage: Usage, prices: Prices) -> str:
+    assumed = prices["assumed"]
+    memory, share = 2 * assumed["memory_gb"], 2 * assumed["cpu_share"]
+    twice = {**prices, "assumed": {**assumed, "memory_gb": memory, "cpu_share": share}}
+    less, more = (journey_costs(LOGIN, usage, which)["Lambda"] for which in (prices, twice))
+    spent = sum(usage[step]["cpu_ms"] for step in LOGIN)
+    return _LEVERS.format(
+        twice=round(1024 * memory),
+        more=more - less,
+        processor_ms=spent,
+        slow=spent / share,
+        slower=spent / assumed["cpu_share"],
+    )
 
 
 def _idle(prices: Prices, stack: Stack) -> str:
@@ -293,8 +342,7 @@ def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 def current() -> str:
     """docs/cost.md of the stored measurement and prices, and of template.yaml."""
     usage = json.loads((HERE / "usage.json").read_text("utf-8"))
-    prices = tomllib.loads((HERE / "prices.toml").read_text("utf-8"))
-    return document(usage, prices, stack_of(PROJECT / "template.yaml"))
+    return document(usage, prices_of(TEMPLATE), stack_of(TEMPLATE))
 
 
 def main() -> None:

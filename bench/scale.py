@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import cost
+
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "scale.md"
 RATES = (10, 1_000, 50_000)
@@ -98,7 +100,7 @@ def current_quotas() -> str:
     """The table of the stored measurement and quotas."""
     usage = json.loads((HERE / "usage.json").read_text("utf-8"))
     quotas = tomllib.loads((HERE / "quotas.toml").read_text("utf-8"))
-    assumed = tomllib.loads((HERE / "prices.toml").read_text("utf-8"))["assumed"]
+    assumed = cost.prices_of(cost.TEMPLATE)["assumed"]
     return quota_table(usage, quotas, assumed)
 
 

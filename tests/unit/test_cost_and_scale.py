@@ -6,7 +6,6 @@ import json
 import tomllib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -36,8 +35,8 @@ def test_a_part_that_is_missing_is_not_replaced_in_silence() -> None:
 
 
 def test_dollars_of_a_step_by_hand() -> None:
-    """A request, 3 write units, 2 reads, 10 ms of CPU at 0.289 of a processor, 2 round trips, a provider call, 1 KB of log."""
-    prices: dict[str, Any] = tomllib.loads((Path(cost.__file__).parent / "prices.toml").read_text("utf-8"))
+    """A request, 3 write units, 2 reads, 10 ms of CPU at 0.145 of a processor, 2 round trips, a provider call, 1 KB of log."""
+    prices = cost.prices_of(cost.TEMPLATE)
     step = {
         "invocations": 1,
         "write_units": 3,
@@ -52,16 +51,15 @@ def test_dollars_of_a_step_by_hand() -> None:
     found = cost.part_costs(step, prices)
     assert found["API"] == pytest.approx(1e-6)
     assert found["DynamoDB"] == pytest.approx(3 * 0.625e-6 + 2 * 0.125e-6)
-    assert found["Lambda"] == pytest.approx(0.2e-6 + (0.010 / 0.289 + 0.010 + 0.120) * 0.5 * 0.0000133334)
-    assert found["logs"] == pytest.approx((1000 + 330) * 0.5e-9)
+    assert found["Lambda"] == pytest.approx(0.2e-6 + (0.010 / 0.145 + 0.010 + 0.120) * 0.25 * 0.0000133334)
+    assert found["logs"] == pytest.approx((1000 + 205) * 0.5e-9)
     assert found["data out"] == pytest.approx(1000 * 0.09e-9)
     assert found["traces"] == pytest.approx(0.05 * 5e-6)
 
 
 def _stored() -> tuple[cost.Usage, cost.Prices]:
-    folder = Path(cost.__file__).parent
-    prices = tomllib.loads((folder / "prices.toml").read_text("utf-8"))
-    return json.loads((folder / "usage.json").read_text("utf-8")), prices
+    usage = json.loads((Path(cost.__file__).parent / "usage.json").read_text("utf-8"))
+    return usage, cost.prices_of(cost.TEMPLATE)
 
 
 STACK = cost.stack_of(cost.PROJECT / "template.yaml")

@@ -94,7 +94,7 @@ def test_a_line_that_is_a_metric_keeps_to_the_format(event: str, lines: Lines) -
     assert check_emf(line) == [
         (metric.name, frozenset(names)) for metric in METRICS[event] for names in metric.dimensions
     ]
-    measured = {"UpstreamTime": 12, "UpstreamUnserved": 100, "KeyAge": 3}
+    measured = {"UpstreamTime": 12, "KeyAge": 3}
     assert all(line[metric.name] == measured.get(metric.name, 1) for metric in METRICS[event])
 
 
@@ -146,20 +146,22 @@ def test_only_the_registrys_providers_are_dimensions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "percent"),
+    ("status", "kind", "unserved"),
     [
-        (200, "answered", 0),
-        (400, "answered", 0),
-        (429, "answered", 100),
-        (503, "answered", 100),
-        (200, "truncated", 100),
-        (None, "timeout", 100),
+        (200, "answered", False),
+        (400, "answered", False),
+        (429, "answered", True),
+        (503, "answered", True),
+        (200, "truncated", True),
+        (None, "timeout", True),
     ],
 )
-def test_what_a_provider_did_not_serve(lines: Lines, status: int | None, kind: str, percent: int) -> None:
-    """The average of it is the share that the alarm looks at. A provider that says no has served."""
+def test_what_a_provider_did_not_serve(lines: Lines, status: int | None, kind: str, unserved: bool) -> None:
+    """The alarm looks at its share of all calls, which UpstreamTime counts. A provider that says no has served."""
     audit.event("upstream.called", provider="redbooth", phase="refresh", status=status, kind=kind, milliseconds=1)
-    assert lines.last()["UpstreamUnserved"] == percent
+    line = lines.last()
+    assert {name for name, _ in check_emf(line)} == {"UpstreamTime"} | ({"UpstreamUnserved"} if unserved else set())
+    assert line.get("UpstreamUnserved") == (1 if unserved else None)
 
 
 def test_redaction_leaves_metrics_alone(lines: Lines) -> None:

@@ -40,12 +40,13 @@ def _age_in_days(fields: Fields) -> object:
     return fields["age_days"]
 
 
-def _percent_unserved(fields: Fields) -> object:
-    """100 for a call that a provider did not serve: no whole answer, too many requests, or a fault of its own; else 0. So the
-    average is the share of such calls, and an alarm needs one metric where a quotient would need two.
+def _one_if_unserved(fields: Fields) -> object:
+    """A call that a provider did not serve: no whole answer, too many requests, or a fault of its own. Calls that were served,
+    which nearly all are, are not told; how many calls there were is the count of UpstreamTime's samples.
     """
     status = fields.get("status")
-    return 0 if isinstance(status, int) and status < 500 and status != 429 and fields.get("kind") == "answered" else 100
+    served = isinstance(status, int) and status < 500 and status != 429 and fields.get("kind") == "answered"
+    return None if served else 1
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,11 @@ class Metric:
 
     Attributes:
         dimensions: the sets of names by which it is kept; a set counts only where the event has all of its fields.
-        value: of the event's fields; by default the event counts as one.
+        value: of the event's fields, None for an event that is not counted; by default the event counts as one.
     """
 
     name: str
-    unit: Literal["Count", "Milliseconds", "Percent", "None"] = "Count"
+    unit: Literal["Count", "Milliseconds", "None"] = "Count"
     dimensions: tuple[tuple[str, ...], ...] = _PLAIN
     value: Callable[[Fields], object] = _one
 
@@ -86,7 +87,7 @@ METRICS: Mapping[str, tuple[Metric, ...]] = {
     "backchannel.failed": (Metric("BackchannelFailures"),),
     "upstream.called": (
         Metric("UpstreamTime", "Milliseconds", _BY_PROVIDER, _milliseconds),
-        Metric("UpstreamUnserved", "Percent", value=_percent_unserved),
+        Metric("UpstreamUnserved", value=_one_if_unserved),
     ),
     "upstream.refreshed": (Metric("UpstreamRefreshes"),),
     "upstream.rescued": (Metric("UpstreamTokensRescued"),),
@@ -112,13 +113,14 @@ def members(event: str, fields: Fields, now_ms: int) -> dict[str, object]:
 
     `fields` are those of the line, `now_ms` is epoch milliseconds. The line must have a member `service` besides.
     """
-    metrics = METRICS.get(event, ())
-    if not metrics:
+    counted = ((metric, metric.value(fields)) for metric in METRICS.get(event, ()))
+    values = {metric: value for metric, value in counted if value is not None}
+    if not values:
         return {}
     known = {SERVICE, *(name for name, value in fields.items() if name != "error" or value in ERROR_CODES)}
-    directives = [_directive(metric, known) for metric in metrics]
-    values = {metric.name: metric.value(fields) for metric in metrics}
-    return {"_aws": {"Timestamp": now_ms, "CloudWatchMetrics": directives}, **values}
+    directives = [_directive(metric, known) for metric in values]
+    named = {metric.name: value for metric, value in values.items()}
+    return {"_aws": {"Timestamp": now_ms, "CloudWatchMetrics": directives}, **named}
 
 
 def _directive(metric: Metric, known: set[str]) -> dict[str, object]:
