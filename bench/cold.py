@@ -15,11 +15,12 @@ import http.client
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,11 +54,23 @@ class Build:
 
 
 @dataclass
-class Starts:
-    """Milliseconds of one function's cold starts: by the clock, and of the processor in the function's own process."""
+class Start:
+    """One cold start: milliseconds by the clock and of the processor in the function's own process, and its peak memory in MB."""
 
-    wall: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
+    wall: float
+    cpu: float
+    memory: float
+
+
+@dataclass
+class Starts:
+    """One function's, of one build."""
+
+    runs: list[Start] = field(default_factory=list)
+
+    def median(self, of: Callable[[Start], float]) -> float:
+        """The middle of one figure."""
+        return median(map(of, self.runs))
 
 
 def builds() -> dict[str, Build]:
@@ -113,22 +126,21 @@ def _plain(folder: Path) -> None:
     )
 
 
-def start(
-    emulator: Path, python: Path, build: Build, function: str, environment: Mapping[str, str]
-) -> tuple[float, float]:
-    """One cold start: (milliseconds to the first answer, of which the function's process used so many of the processor)."""
+def start(emulator: Path, python: Path, build: Build, function: str, environment: Mapping[str, str]) -> Start:
+    """Start a function, until its first answer."""
     event = _event(function, environment)
     port = _free_port()
     began = time.monotonic()
     with _running(emulator, python, build, function, port, environment) as process:
         answer = _invoke(port, event)
         wall = (time.monotonic() - began) * 1000
-        cpu = sum(_cpu_milliseconds(child) for child in _children(process.pid))
+        children = _children(process.pid)
+        found = Start(wall, sum(map(_cpu_milliseconds, children)), sum(map(_peak_megabytes, children)))
     if function == ROTATE and answer.get("errorType") == REFUSED:
-        return wall, cpu
+        return found
     if "errorType" in answer or answer.get("statusCode", 500) in range(500, 600):
         raise RuntimeError(f"{function} failed to answer: {answer.get('errorType', answer.get('statusCode'))}")
-    return wall, cpu
+    return found
 
 
 def _event(function: str, environment: Mapping[str, str]) -> bytes:
@@ -205,6 +217,12 @@ def _cpu_milliseconds(process_id: int) -> float:
     return sum(int(entry.read_text().split()[0]) for entry in scheduled) / 1e6
 
 
+def _peak_megabytes(process_id: int) -> float:
+    """The most that a running process has had in memory at once, as the kernel counts it (proc(5), VmHWM)."""
+    (kilobytes,) = re.findall(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{process_id}/status").read_text(), re.MULTILINE)
+    return int(kilobytes) / 1024
+
+
 def _free_port() -> int:
     with socket() as probing:
         probing.bind(("127.0.0.1", 0))
@@ -219,10 +237,9 @@ def measure(emulator: Path, python: Path, made: Mapping[str, Build], rounds: int
         for turn in range(rounds + 1):
             for name in names:
                 for build, starts in found[name].items():
-                    wall, cpu = start(emulator, python, made[build], name, broker.environment)
+                    run = start(emulator, python, made[build], name, broker.environment)
                     if turn:  # the first fills the file system's cache
-                        starts.wall.append(wall)
-                        starts.cpu.append(cpu)
+                        starts.runs.append(run)
     return found
 
 
@@ -249,12 +266,13 @@ def main() -> None:
     python, emulator = arguments.python.absolute(), arguments.emulator.absolute()
     _say_imports(imports.measure(python, made[SHIPPED].layers, folders, rounds=arguments.rounds, environment=REGION))
     say("\nProcess start to first answer: medians in ms by the clock (CPU of the function), and shipped : plain\n\n")
-    say(f"{'':14}{'empty':>16}{'shipped':>16}{'plain':>16}{'ratio':>8}{'of CPU':>8}\n")
+    say(f"{'':14}{'empty':>16}{'shipped':>16}{'plain':>16}{'ratio':>8}{'of CPU':>8}{'peak MB':>9}\n")
     for name, by_build in measure(emulator, python, made, arguments.rounds).items():
-        wall = {build: median(starts.wall) for build, starts in by_build.items()}
-        cpu = {build: median(starts.cpu) for build, starts in by_build.items()}
+        wall = {build: starts.median(lambda run: run.wall) for build, starts in by_build.items()}
+        cpu = {build: starts.median(lambda run: run.cpu) for build, starts in by_build.items()}
+        memory = by_build[SHIPPED].median(lambda run: run.memory)
         cells = "".join(f"{f'{wall[build]:.0f} ({cpu[build]:.0f})':>16}" for build in (EMPTY, SHIPPED, PLAIN))
-        say(f"{name:14}{cells}{wall[SHIPPED] / wall[PLAIN]:8.2f}{cpu[SHIPPED] / cpu[PLAIN]:8.2f}\n")
+        say(f"{name:14}{cells}{wall[SHIPPED] / wall[PLAIN]:8.2f}{cpu[SHIPPED] / cpu[PLAIN]:8.2f}{memory:9.0f}\n")
         sys.stdout.flush()
 
 
