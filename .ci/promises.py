@@ -43,7 +43,8 @@ def _published(document: dict[str, Any]) -> dict[str, str]:
 def an_edit_reaches_every_version(path: Path) -> Iterator[str]:
     """Whatever a version holds, and not its code alone."""
     before = _published(transformed(path, {}))
-    edits = (("Timeout: ", "Timeout: 1"), ("MemorySize: !Ref FunctionMemory", "MemorySize: 640"), ("Runtime: python", "Runtime: java"))
+    memory = ("MemorySize: !Ref FunctionMemory", "MemorySize: 640")
+    edits = (("Timeout: ", "Timeout: 1"), memory, ("Runtime: python", "Runtime: java"))
     for old, new in edits:
         after = _published(_edited(path, old, new))
         yield from (
