@@ -659,3 +659,19 @@ def test_a_search_that_a_page_fails_says_so(grants: Grants) -> None:
     with store_refuses("Scan", "AccessDeniedException"), pytest.raises(StoreUnavailable) as failed:
         found(grants, client_id="any")
     assert failed.value.detail == "scan: AccessDeniedException"
+
+
+def test_a_login_from_when_there_was_an_index_is_as_any_other(grants: Grants) -> None:
+    """It has the attribute that the index was by, until it expires."""
+    login = active(grants)
+    grants._dynamodb.update_item(
+        TableName=runtime().settings.grants_table,
+        Key={"pk": {"S": login.grant_id}, "sk": {"S": "grant"}},
+        UpdateExpression="SET client_shard = :shard",
+        ExpressionAttributeValues={":shard": {"S": f"{login.client_id}#7"}},
+    )
+    assert list(grants.search(client_id=login.client_id)) == [login]
+    assert grants.read_grant(login.grant_id) == login
+    assert rotate(grants, login).generation == 2
+    assert grants.end(login.grant_id, "revoked") is not None
+    assert found(grants, client_id=login.client_id) == [login.grant_id]

@@ -19,8 +19,6 @@ from broker.store.aws import ConditionFailed, call
 
 KEEP_AFTER_END = 86400
 """Seconds that an ended or expired login stays readable, so that "why was this user logged out" has an answer."""
-CLIENT_SHARDS = 16
-"""Parts that one client's logins are spread over in the index, so that a busy client makes no hot partition."""
 SCAN_SEGMENTS = 4
 """Parts of the table that a search reads at the same time. More would take read capacity from the users: a page of 1 MB
 costs 128 units, an on-demand table starts at 12,000 a second, and one partition gives 3,000."""
@@ -418,7 +416,6 @@ class Grants:
             ":none": "",
             ":key": handle_key,
             ":idle": now + idle_lifetime,
-            ":shard": f"{client_id}#{ord(grant_id[0]) % CLIENT_SHARDS}",
         }
         if code_challenge is None:
             condition += " AND attribute_not_exists(code_challenge)"
@@ -437,7 +434,7 @@ class Grants:
             grant_id,
             condition=condition,
             update="SET stage = :active, generation = :one, rotated_at = :now, rotated_scope = :none, handle_key = :key,"
-            f" expires_at = :idle, client_shard = :shard{binding(jkt, bind_refresh, ':one')} REMOVE code_sealed, nonce, max_age",
+            f" expires_at = :idle{binding(jkt, bind_refresh, ':one')} REMOVE code_sealed, nonce, max_age",
             values=values,
             names={"#resource": "resource"} if resource else {},
             returns="ALL_OLD",
