@@ -46,7 +46,6 @@ def loads(usage: Usage, mix: Mapping[str, int], assumed: Mapping[str, float]) ->
         "lambda_concurrency": max(total(seconds), requests / SERVED),
         "table_writes": total(lambda step: step["write_units"]),
         "table_reads": total(lambda step: step["read_units"]),
-        "client_index": 1.0,
         "client_limit": sum(times[step] for step in REFRESHES),
         "log_bytes": total(lambda step: step["log_bytes"] + assumed["platform_log_bytes"]) / 1_000_000,
     }

@@ -105,7 +105,7 @@ class Meter:
         if model.service_model.service_name != "dynamodb":
             return
         with self._measuring():
-            for _kind, table, key in _writes(model.name, json.loads(params["body"])):
+            for table, key in _writes(model.name, json.loads(params["body"])):
                 self._before[json.dumps(key, sort_keys=True)] = self._size(table, key)
 
     @contextmanager
@@ -129,13 +129,11 @@ class Meter:
 
     def _count(self, operation: str, body: Mapping[str, Any]) -> None:
         factor = 2 if operation == "TransactWriteItems" else 1
-        for kind, table, key in _writes(operation, body):
+        for table, key in _writes(operation, body):
             before = self._before.get(json.dumps(key, sort_keys=True), 0)
             after = self._size(table, key)
             self.step.write_units += factor * max(1, math.ceil(max(before, after) / 1024))
             self.step.stored_bytes += after - before
-            if kind == "Update" and "client_shard" in body.get("UpdateExpression", ""):
-                self.step.write_units += 1  # the index gets an entry of its own
         if operation == "GetItem":
             units = max(1, math.ceil(self._size(body["TableName"], body["Key"]) / 4096))
             self.step.read_units += units if body.get("ConsistentRead") else units / 2
@@ -149,12 +147,12 @@ class Meter:
         return size_of(found) if found else 0
 
 
-def _writes(operation: str, body: Mapping[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
-    """(kind, table, key) of every write of a call."""
+def _writes(operation: str, body: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """(table, key) of every write of a call."""
     if operation == "TransactWriteItems":
-        return [_write(kind, part) for entry in body["TransactItems"] for kind, part in entry.items()]
+        return [_write(part) for entry in body["TransactItems"] for part in entry.values()]
     if operation in {"PutItem", "UpdateItem", "DeleteItem"}:
-        return [_write(operation.removesuffix("Item"), body)]
+        return [_write(body)]
     return []
 
 
@@ -165,9 +163,9 @@ def _answer_bytes(answer: Mapping[str, Any]) -> int:
     return len(str(answer.get("body", "")).encode()) + sum(len(line.encode()) for line in lines)
 
 
-def _write(kind: str, part: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
+def _write(part: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     key = part["Key"] if "Key" in part else {name: part["Item"][name] for name in ("pk", "sk") if name in part["Item"]}
-    return kind, part["TableName"], key
+    return part["TableName"], key
 
 
 def size_of(item: Mapping[str, Any]) -> int:

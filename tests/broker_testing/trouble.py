@@ -5,7 +5,7 @@ The fixture `base` puts the clocks back after every test; what begins in a `with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -79,6 +79,19 @@ def attempts_kept(operation: str) -> Iterator[list[Callable[[], None]]]:
 
     with _hook(f"before-send.dynamodb.{operation}", keep):
         yield kept
+
+
+@contextmanager
+def pages_of(limit: int | None) -> Iterator[list[Mapping[str, Any]]]:
+    """DynamoDB reads at most so many items for a page of a scan (None: as many as it likes); the pages that were asked for."""
+    asked: list[Mapping[str, Any]] = []
+
+    def shorten(params: Mapping[str, Any], **_: Any) -> Mapping[str, Any]:
+        asked.append(params)
+        return params if limit is None else {**params, "Limit": limit}
+
+    with _hook("provide-client-params.dynamodb.Scan", shorten):
+        yield asked
 
 
 @contextmanager

@@ -143,6 +143,7 @@ def test_no_secret_in_any_output_or_table(operator: Operator) -> None:
         "provider enable github",
         "provider catalogue",
         "grant list --client app",
+        "grant list --subject github|1",
         "provider remove github --yes",
         "client remove app --yes",
     ):

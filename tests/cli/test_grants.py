@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 
 from broker.grants.reconnect_request import OTHER_ACCOUNT
 from broker.store.attributes import item
-from broker.store.grants import CLIENT_SHARDS, Grant, new_grant_id
+from broker.store.grants import Grant, new_grant_id
+from broker_cli import connection
 from broker_cli.grants import END_DETAILS, END_REASONS
 from broker_local.server import PROJECT
+from broker_local.template import REGION
 from broker_testing.event_bus import documented
 
 from .conftest import Operator
@@ -44,12 +52,14 @@ def _login(operator: Operator, stage: str = "login") -> Grant:
     return login
 
 
-def _active(operator: Operator, subject: str = "octocat", refreshes: int = 0, handle_key: int = 1) -> Grant:
+def _active(
+    operator: Operator, subject: str = "octocat", refreshes: int = 0, handle_key: int = 1, client_id: str = "app"
+) -> Grant:
     """A login that is active since now, last refreshed now, with the provider's tokens beside it."""
     active = Grant(
         grant_id=new_grant_id(),
         stage="active",
-        client_id="app",
+        client_id=client_id,
         provider="github",
         created_at=operator.now,
         expires_at=operator.now + 14 * DAY,
@@ -62,13 +72,7 @@ def _active(operator: Operator, subject: str = "octocat", refreshes: int = 0, ha
         absolute_expires_at=operator.now + 90 * DAY,
     )
     operator.grants.begin(active)
-    table, shard = operator.environment["BROKER_GRANTS_TABLE"], ord(active.grant_id[0]) % CLIENT_SHARDS
-    operator.aws("dynamodb").update_item(
-        TableName=table,
-        Key=item({"pk": active.grant_id, "sk": "grant"}),
-        UpdateExpression="SET client_shard = :shard",
-        ExpressionAttributeValues=item({":shard": f"app#{shard}"}),
-    )
+    table = operator.environment["BROKER_GRANTS_TABLE"]
     link = {"provider": "github", "sealed": b"PLANTED-TOKENS", "version": 1, "lease_until": 0, "cool_until": 0}
     operator.aws("dynamodb").put_item(TableName=table, Item=item({"pk": active.grant_id, "sk": "upstream", **link}))
     return active
@@ -356,6 +360,82 @@ def test_list_newest_first(registered: Operator) -> None:
         registered("grant", "list", "--client", "x").refusal()
         == "There is no client x; `broker client list` shows all."
     )
+
+
+def test_list_the_logins_of_a_person_at_all_clients(registered: Operator) -> None:
+    """Each with its client, also one that was removed."""
+    grants = []
+    for client_id in ("app", "gone", "app"):
+        grants.append(_active(registered, "person-1", client_id=client_id))
+        _active(registered, "person-2", client_id=client_id)
+        registered.forward(3600)
+    found = registered.json("grant", "list", "--subject", "person-1")
+    assert [(one["grant_id"], one["client_id"]) for one in found] == [
+        (grant.grant_id, grant.client_id) for grant in reversed(grants)
+    ]
+    header, *lines = registered("grant", "list", "--subject", "person-1").out.splitlines()
+    assert header.split()[:4] == ["GRANT", "ID", "CLIENT", "SUBJECT"]
+    assert [line.split()[:4] for line in lines] == [
+        [grant.grant_id, grant.client_id, "person-1", "github"] for grant in reversed(grants)
+    ]
+    assert [
+        one["grant_id"] for one in registered.json("grant", "list", "--client", "gone", "--subject", "person-1")
+    ] == [grants[1].grant_id]
+    assert registered("grant", "list", "--subject", "nobody").out == "No login found.\n"
+
+
+def test_of_logins_of_the_same_second_the_list_has_the_same_ones_each_time(registered: Operator) -> None:
+    ids = sorted((_active(registered).grant_id for _ in range(9)), reverse=True)
+    for _ in range(3):
+        limited = registered.json("grant", "list", "--client", "app", "--limit", "4")
+        assert [one["grant_id"] for one in limited] == ids[:4]
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("--reconnect",), ("--client", ""), ("--subject", ""), ("--client", "", "--subject", "")]
+)
+def test_a_list_is_of_a_client_or_a_person(registered: Operator, words: tuple[str, ...]) -> None:
+    refusal = registered("grant", "list", *words).refusal()
+    assert refusal == "Give --client, --subject or both, to say whose logins to list."
+
+
+@pytest.fixture
+def refusals(registered: Operator, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The errors with which the store answers the next reads of one part of the table, one each."""
+    pending: list[str] = []
+    dynamodb = connection._client("dynamodb", REGION, registered.environment["AWS_ENDPOINT_URL"], True)
+
+    def refuse(request: Any, **_: object) -> AWSResponse | None:
+        if not pending or json.loads(request.body)["Segment"] != 1:
+            return None
+        body = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{pending.pop(0)}"}).encode()
+        return AWSResponse(request.url, 400, HTTPHeaders(), SimpleNamespace(stream=lambda: [body]))
+
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _seconds: None))
+    dynamodb.meta.events.register("before-send.dynamodb.Scan", refuse)
+    yield pending
+    dynamodb.meta.events.unregister("before-send.dynamodb.Scan", refuse)
+
+
+def test_a_page_that_is_throttled_is_asked_for_again(registered: Operator, refusals: list[str]) -> None:
+    ids = {_active(registered).grant_id for _ in range(8)}
+    refusals += ["ProvisionedThroughputExceededException"] * 5
+    assert {one["grant_id"] for one in registered.json("grant", "list", "--client", "app")} == ids
+    assert refusals == []
+
+
+@pytest.mark.parametrize(
+    ("code", "times"), [("ProvisionedThroughputExceededException", 6), ("AccessDeniedException", 1)]
+)
+def test_a_list_that_cannot_be_read_to_its_end_is_not_shown(
+    registered: Operator, refusals: list[str], code: str, times: int
+) -> None:
+    _active(registered)
+    refusals += [code] * times
+    outcome = registered("grant", "list", "--client", "app")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err == f"broker: AWS refused or did not answer (scan: {code}); nothing more was done.\n"
+    assert refusals == []
 
 
 def test_revoke(registered: Operator) -> None:

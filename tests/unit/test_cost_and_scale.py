@@ -115,7 +115,7 @@ def test_what_comes_with_use_by_hand() -> None:
     usage, prices = _stored()
     (_, metrics), (_, kept) = cost.busy_costs(usage, prices, replace(STACK, absolute_lifetime=90 * 86400))
     assert metrics == pytest.approx((cost.custom_metrics(1) - 10) * 0.30)
-    stored = sum(usage[step]["stored_bytes"] for step in ("authorize", "callback", "token")) + 3 * 100 + 90
+    stored = sum(usage[step]["stored_bytes"] for step in ("authorize", "callback", "token")) + 2 * 100
     assert kept == pytest.approx(stored / 1000 * 0.25 * 90 / (365 / 12))
 
 

@@ -5,7 +5,7 @@ Whatever implements `Grants` has to pass this, races with real threads among it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,9 +17,19 @@ from hypothesis import strategies as st
 from broker import clock
 from broker.runtime import runtime
 from broker.store.aws import StoreUnavailable
-from broker.store.grants import AnswerLost, Consent, Grant, Grants, Link, LinkRefused, Refused, new_grant_id
+from broker.store.grants import (
+    SCAN_SEGMENTS,
+    AnswerLost,
+    Consent,
+    Grant,
+    Grants,
+    Link,
+    LinkRefused,
+    Refused,
+    new_grant_id,
+)
 from broker_testing.parallel import at_once
-from broker_testing.trouble import answer_lost_once, attempts_kept, store_refuses
+from broker_testing.trouble import answer_lost_once, attempts_kept, pages_of, store_refuses
 
 pytestmark = pytest.mark.usefixtures("each_store")
 
@@ -580,14 +590,88 @@ def _size(value: object) -> int:
     return len(value) if isinstance(value, str | bytes) else 1
 
 
-def test_an_operator_finds_the_logins_of_a_client(grants: Grants) -> None:
-    """Only those that were ever active, whatever became of them, newest first."""
-    client_id = f"client-{new_grant_id()}"
-    now = clock.now()
-    found = [active(grants, client_id=client_id, created_at=now - number) for number in range(5)]
+def found(grants: Grants, **wanted: str) -> list[str]:
+    """The ids that a search finds, in order."""
+    return sorted(login.grant_id for login in grants.search(**wanted))
+
+
+def test_an_operator_finds_the_logins_of_a_client_and_of_a_person(grants: Grants) -> None:
+    """Only those that were ever active, whatever became of them."""
+    client_id, subject = f"client-{new_grant_id()}", f"p|{new_grant_id()}"
+    mine = [active(grants, client_id=client_id).grant_id for _ in range(3)]
     begun(grants, client_id=client_id)
-    coded(grants, client_id=client_id)
-    active(grants)
-    grants.end(found[2].grant_id, "revoked")
-    assert [login.grant_id for login in grants.of_client(client_id)] == [login.grant_id for login in found]
-    assert list(grants.of_client("nobody")) == []
+    never = coded(grants, client_id=client_id)
+    grants.end(never.grant_id, "login_failed")
+    theirs = [_of_person(grants, subject, client_id), _of_person(grants, subject, "client-else")]
+    grants.end(mine[2], "revoked")
+    assert found(grants, client_id=client_id) == sorted([*mine, theirs[0]])
+    assert found(grants, subject=subject) == sorted(theirs)
+    assert found(grants, client_id=client_id, subject=subject) == [theirs[0]]
+    assert found(grants, client_id="nobody") == found(grants, subject="nobody") == []
+    assert {*mine, *theirs} <= set(found(grants)), "of all clients and persons"
+    (login,) = grants.search(client_id=client_id, subject=subject)
+    assert login == grants.read_grant(theirs[0])
+
+
+def _of_person(grants: Grants, subject: str, client_id: str) -> str:
+    login = begun(grants, client_id=client_id)
+    redeem(grants, finish(grants, claim(grants, login), subject=subject))
+    return login.grant_id
+
+
+def test_a_search_reads_every_page_of_every_part(grants: Grants) -> None:
+    """Also those of which nothing is wanted: DynamoDB filters a page after it has read it."""
+    client_id = f"client-{new_grant_id()}"
+    for number in range(40):
+        begun(grants, client_id=client_id if number % 4 == 0 else "client-else", stage="active", generation=1)
+    with pages_of(3) as asked:
+        assert len(set(found(grants, client_id=client_id))) == 10
+    firsts = [page for page in asked if "ExclusiveStartKey" not in page]
+    assert sorted(page["Segment"] for page in firsts) == list(range(SCAN_SEGMENTS))
+    assert {page["TotalSegments"] for page in asked} == {SCAN_SEGMENTS}
+    assert len(asked) > 40 / 3
+    assert not any(page.get("ConsistentRead") for page in asked), "a consistent read costs twice as much"
+
+
+def test_pages_end_at_a_megabyte(grants: Grants) -> None:
+    client_id = f"client-{new_grant_id()}"
+    for _ in range(16):
+        begun(grants, client_id=client_id, stage="active", generation=1, nonce="n" * 330_000)
+    with pages_of(None) as asked:
+        assert len(set(found(grants, client_id=client_id))) == 16
+    assert len(asked) > SCAN_SEGMENTS
+
+
+def test_a_search_that_is_left_reads_no_further(grants: Grants) -> None:
+    client_id = f"client-{new_grant_id()}"
+    for _ in range(20):
+        begun(grants, client_id=client_id, stage="active", generation=1)
+    with pages_of(1) as asked:
+        searching = grants.search(client_id=client_id)
+        assert next(searching).client_id == client_id
+        before = len(asked)
+        assert isinstance(searching, Generator)
+        searching.close()
+    assert len(asked) <= before + SCAN_SEGMENTS, "no more than was being read at that moment"
+
+
+def test_a_search_that_a_page_fails_says_so(grants: Grants) -> None:
+    with store_refuses("Scan", "AccessDeniedException"), pytest.raises(StoreUnavailable) as failed:
+        found(grants, client_id="any")
+    assert failed.value.detail == "scan: AccessDeniedException"
+
+
+def test_a_login_from_when_there_was_an_index_is_as_any_other(grants: Grants) -> None:
+    """It has the attribute that the index was by, until it expires."""
+    login = active(grants)
+    grants._dynamodb.update_item(
+        TableName=runtime().settings.grants_table,
+        Key={"pk": {"S": login.grant_id}, "sk": {"S": "grant"}},
+        UpdateExpression="SET client_shard = :shard",
+        ExpressionAttributeValues={":shard": {"S": f"{login.client_id}#7"}},
+    )
+    assert list(grants.search(client_id=login.client_id)) == [login]
+    assert grants.read_grant(login.grant_id) == login
+    assert rotate(grants, login).generation == 2
+    assert grants.end(login.grant_id, "revoked") is not None
+    assert found(grants, client_id=login.client_id) == [login.grant_id]

@@ -24,6 +24,8 @@ from broker_cli.options import Target, target
 from broker_cli.provider_secrets import ProviderSecrets
 
 _CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
+_PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 6})
+"""For the thousand calls that read a whole table: one of them is throttled sooner or later, and would fail them all."""
 _OUTPUTS = ("Issuer", "RegistryTable", "GrantsTable", "KeysSecret", "ProviderSecretPrefix")
 
 
@@ -55,14 +57,19 @@ class Connection:
         return Grants(self.aws("dynamodb"), self.settings.grants_table)
 
     @cached_property
+    def every_grant(self) -> Grants:
+        """Logins, for who reads all of them: pages that are throttled are asked for more often."""
+        return Grants(self.aws("dynamodb", patient=True), self.settings.grants_table)
+
+    @cached_property
     def provider_secrets(self) -> ProviderSecrets:
         """The providers' client credentials."""
         return ProviderSecrets(self.aws("secretsmanager"), self.settings.provider_secret_prefix)
 
-    def aws(self, service: str) -> Any:
+    def aws(self, service: str, *, patient: bool = False) -> Any:
         """The client for one AWS service. Errors: ServiceFailure, WrongInput."""
         with aws_failures():
-            return _client(service, self.settings.region, self.endpoint)
+            return _client(service, self.settings.region, self.endpoint, patient)
 
 
 def connect() -> Connection:
@@ -72,9 +79,10 @@ def connect() -> Connection:
 
 
 @cache
-def _client(service: str, region: str | None, endpoint: str | None) -> Any:
+def _client(service: str, region: str | None, endpoint: str | None, patient: bool = False) -> Any:
+    config = _CONFIG.merge(_PATIENT) if patient else _CONFIG
     if endpoint is None:
-        return botocore.session.Session().create_client(service, region_name=region, config=_CONFIG)
+        return botocore.session.Session().create_client(service, region_name=region, config=config)
     # The local stand-in works whatever AWS profile or proxy this shell is set to, and must never get real credentials.
     session = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
     for variable in ("config_file", "credentials_file"):
@@ -85,7 +93,7 @@ def _client(service: str, region: str | None, endpoint: str | None) -> Any:
         endpoint_url=endpoint,
         aws_access_key_id="local",
         aws_secret_access_key="local",
-        config=_CONFIG.merge(Config(proxies={})),
+        config=config.merge(Config(proxies={})),
     )
 
 

@@ -15,7 +15,6 @@ from broker.encoding import b64url
 from broker.store.attributes import item, plain
 from broker.store.aws import call
 from broker.store.grants import (
-    CLIENT_SHARDS,
     KEEP_AFTER_END,
     MARK_BYTES,
     Grant,
@@ -180,7 +179,6 @@ class DeviceLogins(Grants):
             ":none": "",
             ":key": handle_key,
             ":idle": now + idle_lifetime,
-            ":shard": f"{client_id}#{ord(grant_id[0]) % CLIENT_SHARDS}",
         }
         condition = "stage = :ready AND code_hash = :hash AND client_id = :client AND device_until > :now"
         condition += contains("resource", resource, values)
@@ -191,7 +189,7 @@ class DeviceLogins(Grants):
             grant_id,
             condition=condition,
             update="SET stage = :active, generation = :one, rotated_at = :now, rotated_scope = :none, handle_key = :key,"
-            f" expires_at = :idle, client_shard = :shard{bound} REMOVE code_sealed, {_DEVICE_ATTRIBUTES}",
+            f" expires_at = :idle{bound} REMOVE code_sealed, {_DEVICE_ATTRIBUTES}",
             values=values,
             names={"#resource": "resource"} if resource else {},
             returns="ALL_OLD",
