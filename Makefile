@@ -5,6 +5,8 @@ PYTHON ?= python3
 PORT ?= 3000
 # Passed on to pytest, for example: make test ARGS="-k refresh"
 ARGS ?= -n auto --dist loadfile
+# A file in which `make test` keeps what the conformance suite proved, so that `make compliance-check` need not run it again.
+RESULTS ?=
 
 # The default Python has .venv; one named with PYTHON= has its own, so that versions can be tested side by side.
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
@@ -70,7 +72,8 @@ setup: $(LOCAL) ## install what `make run` and the command `broker` need, and no
 
 test: $(TEST) $(MINISTACK) ## run the tests (PYTHON= chooses another Python, ARGS= goes to pytest)
 	@MINISTACK='$(abspath $(MINISTACK_VENV)/bin/ministack)' $(VENV)/bin/python -m pytest \
-		--ignore tests/browser --ignore tests/aws --ignore tests/upstreams $(addprefix --ignore ,$(OTHERS_CLIENTS) $(LONG_TRIALS)) $(ARGS)
+		--ignore tests/browser --ignore tests/aws --ignore tests/upstreams $(addprefix --ignore ,$(OTHERS_CLIENTS) $(LONG_TRIALS)) \
+		$(ARGS) $(if $(RESULTS),--compliance-results '$(abspath $(RESULTS))')
 
 vault-test: $(TEST) $(MINISTACK) ## let every step of a request fail in every way, and show that nothing is lost
 	@MINISTACK='$(abspath $(MINISTACK_VENV)/bin/ministack)' $(VENV)/bin/python -m pytest $(LONG_TRIALS) -n auto --dist loadgroup
@@ -100,7 +103,7 @@ compliance: $(TEST) ## run the conformance suite and write docs/compliance.md
 	@$(VENV)/bin/python tests/conformance/compliance.py
 
 compliance-check: $(TEST) ## run the conformance suite; fail if docs/compliance.md does not say what came out
-	@$(VENV)/bin/python tests/conformance/compliance.py --check
+	@$(VENV)/bin/python tests/conformance/compliance.py --check $(if $(RESULTS),--results '$(abspath $(RESULTS))')
 
 lint: $(BROWSER) ## check style and types
 	@$(VENV)/bin/ruff check $(SOURCES)

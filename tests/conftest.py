@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -18,6 +19,21 @@ from broker_testing.stores import ministack_program, moved_to, running_ministack
 # No example is timed, as machines differ; CI tries the same examples each time, a developer's machine looks for new ones.
 settings.register_profile("broker", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("broker")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What any run that has the conformance suite in it may be asked for."""
+    group = parser.getgroup("conformance")
+    group.addoption("--compliance-results", type=Path, help="write what each test proved, as JSON, to this file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the recorder where results are asked for."""
+    results = config.getoption("--compliance-results")
+    if results is not None and not hasattr(config, "workerinput"):
+        from conformance import compliance
+
+        config.pluginmanager.register(compliance.Recorder(results))
 
 
 @pytest.fixture(scope="session")

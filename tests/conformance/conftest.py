@@ -25,18 +25,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance")
     group.addoption("--broker-url", help="issuer URL of a running broker; default: the local one, started here")
     group.addoption("--broker-clients", type=Path, help="JSON file of its clients (see broker_testing/conformance.py)")
-    group.addoption("--compliance-results", type=Path, help="write what each test proved, as JSON, to this file")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers, and the recorder where results are asked for."""
+    """Register the markers."""
     config.addinivalue_line(
         "markers", "spec(*what): requirement ids of requirements.toml, then sections of specifications"
     )
     config.addinivalue_line("markers", "local_only: needs the local broker: moves time, orders faults or looks inside")
-    results = config.getoption("--compliance-results", default=None)
-    if results is not None and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(compliance.Recorder(results))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
