@@ -10,8 +10,13 @@ from pathlib import Path
 import pytest
 
 FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
-LATE = ("boto3", "botocore.session", "jwt", "ssl", "http.client", "broker.upstream.http", "broker.upstream.schema")
+LATE = (
+    *("boto3", "botocore.session", "jwt", "ssl", "http.client", "broker.upstream.http", "broker.upstream.schema"),
+    *("aws_lambda_powertools", "broker.log"),
+)
 """Made or read by the first request that needs it, or by Lambda's start."""
+BY_LAMBDA = {"AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand"}
+"""By this a function knows that Lambda starts it."""
 
 
 def imported(names: tuple[str, ...], **environment: str) -> set[str]:
@@ -30,10 +35,13 @@ def imported(names: tuple[str, ...], **environment: str) -> set[str]:
 
 
 @pytest.mark.parametrize("late", [LATE])
-def test_importing_a_function_reads_neither_the_aws_client_nor_jwts_nor_sockets(late: tuple[str, ...]) -> None:
+def test_importing_a_function_reads_neither_the_aws_client_nor_jwts_nor_sockets_nor_the_log(
+    late: tuple[str, ...],
+) -> None:
     names = tuple(sorted(folder.parent.name for folder in FUNCTIONS.glob("*/app.py") if folder.parent.name != "rotate"))
     assert len(names) > 10
     assert imported(names).isdisjoint(late), imported(names) & set(late)
+    assert imported(("rotate",)).isdisjoint({"aws_lambda_powertools", "broker.log"})
 
 
 def test_a_function_that_only_checks_handles_needs_no_cryptography() -> None:
@@ -44,6 +52,8 @@ def test_a_function_that_only_checks_handles_needs_no_cryptography() -> None:
 
 
 def test_lambda_makes_at_the_start_what_requests_need() -> None:
-    """Lambda says so by AWS_LAMBDA_INITIALIZATION_TYPE; no service is called, for there is none here."""
-    found = imported(("userinfo",), AWS_LAMBDA_INITIALIZATION_TYPE="on-demand")
+    """No service is called, for there is none here."""
+    found = imported(("userinfo",), **BY_LAMBDA)
     assert {"botocore.client", "jwt", "broker.upstream.dialect", "broker.upstream.http"} <= found
+    assert {"broker.log"} <= found
+    assert "broker.log" in imported(("rotate",), **BY_LAMBDA)
