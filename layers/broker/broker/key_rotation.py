@@ -19,6 +19,8 @@ from broker.store.aws import StoreUnavailable, client
 from broker.store.key_versions import CURRENT, PENDING, KeyVersions, Versions, VersionsChanged
 
 if lambda_starts():  # what the steps need
+    import jwt  # noqa: F401
+
     from broker import log  # noqa: F401
 
 
