@@ -12,7 +12,7 @@ import pytest
 FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
 LATE = (
     *("boto3", "botocore.session", "jwt", "ssl", "http.client", "broker.upstream.http", "broker.upstream.schema"),
-    *("aws_lambda_powertools", "broker.log"),
+    *("aws_lambda_powertools", "broker.log", "concurrent.futures", "logging"),
 )
 """Made or read by the first request that needs it, or by Lambda's start."""
 BY_LAMBDA = {"AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand"}
@@ -55,5 +55,5 @@ def test_lambda_makes_at_the_start_what_requests_need() -> None:
     """No service is called, for there is none here."""
     found = imported(("userinfo",), **BY_LAMBDA)
     assert {"botocore.client", "jwt", "broker.upstream.dialect", "broker.upstream.http"} <= found
-    assert {"broker.log"} <= found
+    assert {"broker.log", "concurrent.futures.thread"} <= found
     assert {"jwt", "broker.log"} <= imported(("rotate",), **BY_LAMBDA)

@@ -267,6 +267,8 @@ class Runtime:
     def warm_up(self, *, tokens: bool, providers: bool) -> None:
         """Make the clients of AWS, which sends nothing yet, and import what requests need. Reads no key: a snapshot of the
         started function is to hold none."""
+        import concurrent.futures.thread  # noqa: F401 - of the rate limits
+
         from broker import log  # noqa: F401
 
         _ = self.registry, self.grants, self.keys
