@@ -51,9 +51,15 @@ def test_a_function_that_only_checks_handles_needs_no_cryptography() -> None:
     assert not {name for name in found if name.partition(".")[0] == "cryptography"}
 
 
+def test_a_pushed_request_needs_no_pages_and_no_provider() -> None:
+    found = imported(("par",))
+    assert not {name for name in found if name.startswith(("broker.pages", "broker.upstream", "cryptography"))}
+
+
 def test_lambda_makes_at_the_start_what_requests_need() -> None:
     """No service is called, for there is none here."""
     found = imported(("userinfo",), **BY_LAMBDA)
     assert {"botocore.client", "jwt", "broker.upstream.dialect", "broker.upstream.http"} <= found
     assert {"broker.log", "concurrent.futures.thread"} <= found
+    assert "cryptography.hazmat.primitives.asymmetric.rsa" in imported(("par",), **BY_LAMBDA)
     assert {"jwt", "broker.log"} <= imported(("rotate",), **BY_LAMBDA)

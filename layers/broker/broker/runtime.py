@@ -264,7 +264,7 @@ class Runtime:
         """The broker's client id and secret, or key, at a provider. Errors: StoreUnavailable."""
         return self._credentials.at(name)
 
-    def warm_up(self, *, tokens: bool, providers: bool) -> None:
+    def warm_up(self, *, tokens: bool, providers: bool, proofs: bool) -> None:
         """Make the clients of AWS, which sends nothing yet, and import what requests need. Reads no key: a snapshot of the
         started function is to hold none."""
         import concurrent.futures.thread  # noqa: F401 - of the rate limits
@@ -274,6 +274,8 @@ class Runtime:
         _ = self.registry, self.grants, self.keys
         if tokens:
             import jwt  # noqa: F401
+        if proofs:
+            from cryptography.hazmat.primitives.asymmetric import ec, rsa  # noqa: F401
         if providers:
             from broker.upstream import dialect, registered  # noqa: F401
 

@@ -18,15 +18,15 @@ STORE_RETRY_AFTER = 2
 
 
 def lambda_handler(
-    endpoint: Endpoint, *, tokens: bool = False, providers: bool = False
+    endpoint: Endpoint, *, tokens: bool = False, providers: bool = False, proofs: bool = False
 ) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
     """A Lambda handler around an endpoint. It never raises: an unexpected error is a 500 that says nothing.
 
     What nearly every request needs is made at once when Lambda starts the function. tokens: JWTs are signed or read;
-    providers: their dialects are needed.
+    providers: their dialects are needed; proofs: signatures of clients are checked, and no JWTs of ours.
     """
     if lambda_starts():
-        runtime().warm_up(tokens=tokens, providers=providers)
+        runtime().warm_up(tokens=tokens, providers=providers, proofs=proofs)
     started = False
 
     def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -21,6 +21,9 @@ from broker.protocol.parameters import Parameters
 from broker.protocol.redirects import is_registered
 from broker.protocol.scopes import allowed_scope, check_resources, parse_scope
 
+REQUEST_URI_PREFIX = "urn:ietf:params:oauth:request_uri:"
+"""Of the reference to a pushed request (RFC 9126 section 2.2)."""
+
 _UNSUPPORTED = {"request": REQUEST_NOT_SUPPORTED, "registration": REGISTRATION_NOT_SUPPORTED}
 
 
