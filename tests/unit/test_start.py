@@ -56,6 +56,13 @@ def test_a_pushed_request_needs_no_pages_and_no_provider() -> None:
     assert not {name for name in found if name.startswith(("broker.pages", "broker.upstream", "cryptography"))}
 
 
+@pytest.mark.parametrize("name", ["callback", "consent", "logout", "proxy", "userinfo"])
+def test_where_no_client_authenticates_the_rules_for_that_are_not_read(name: str) -> None:
+    """The metadata is made of all rules; it must not come along with one value that is in it."""
+    found = imported((name,))
+    assert found.isdisjoint({"broker.protocol.capabilities", "broker.protocol.client_authentication"})
+
+
 def test_lambda_makes_at_the_start_what_requests_need() -> None:
     """No service is called, for there is none here."""
     found = imported(("userinfo",), **BY_LAMBDA)
