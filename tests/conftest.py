@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 from moto.dynamodb.models import dynamodb_backends
 
+from broker import log  # noqa: F401 - it keeps the standard output that it finds now, which no test replaces
 from broker.crypto import keys, rotation
 from broker_local.server import LocalBroker
 from broker_testing.key_rotation import spare_signing_keys, tried_out

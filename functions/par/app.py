@@ -3,4 +3,4 @@
 from broker.endpoints import par
 from broker.endpoints.entry import lambda_handler
 
-handler = lambda_handler(par.respond)
+handler = lambda_handler(par.respond, proofs=True)

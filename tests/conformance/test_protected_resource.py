@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from broker.gateway import Request
-from broker.protocol.capabilities import protected_resource_metadata_url
+from broker.protocol.protected_resource import protected_resource_metadata_url
 from broker.runtime import runtime
 from broker_testing.conformance import Clients
 from broker_testing.journey import Login, userinfo

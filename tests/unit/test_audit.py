@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker import audit
-from broker.audit import RedactingFormatter, redact
+from broker.log import RedactingFormatter, redact
 
 SECRET = "s3cretValueThatMustNotShow"
 JWT = ".".join(

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from broker import audit, clock
+from broker import audit, clock, log
 from broker.audit import EVENTS
 from broker.endpoints.entry import lambda_handler
 from broker.gateway import Response
@@ -46,8 +46,8 @@ def lines() -> Iterator[Lines]:
     """The lines of this test, through the formatter that a function has."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(audit.logger.handlers[0].formatter)
-    logger = logging.getLogger(audit.logger.name)
+    handler.setFormatter(log.logger.handlers[0].formatter)
+    logger = logging.getLogger(log.logger.name)
     kept, logger.handlers[:] = list(logger.handlers), [handler]
     try:
         yield Lines(stream)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from broker.protocol import capabilities, errors
+from broker.protocol import authorization_request, capabilities, errors
 from broker_local.api_gateway import HttpResponse
 from broker_local.server import PROJECT
 from broker_local.template import Template
@@ -49,9 +49,9 @@ def test_values_are_those_that_the_code_knows(schema: str, member: str, expected
 
 def test_parameters_are_those_that_the_code_knows() -> None:
     parameters = description()["components"]["parameters"]
-    assert parameters["response_type"]["schema"]["enum"] == list(capabilities.RESPONSE_TYPES)
-    assert parameters["response_mode"]["schema"]["enum"] == list(capabilities.RESPONSE_MODES)
-    assert all(f"`{prompt}`" in parameters["prompt"]["description"] for prompt in capabilities.PROMPTS)
+    assert parameters["response_type"]["schema"]["enum"] == list(authorization_request.RESPONSE_TYPES)
+    assert parameters["response_mode"]["schema"]["enum"] == list(authorization_request.RESPONSE_MODES)
+    assert all(f"`{prompt}`" in parameters["prompt"]["description"] for prompt in authorization_request.PROMPTS)
 
 
 def test_every_endpoint_of_the_metadata_is_described() -> None:

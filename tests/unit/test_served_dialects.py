@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from broker.protocol.capabilities import CLAIMS_BY_SCOPE
+from broker.protocol.claims import CLAIMS_BY_SCOPE
 from broker.protocol.clients import Client
 from broker.protocol.registration import InvalidRegistration, validate_client
 from broker.settings import LIMITS

@@ -10,8 +10,13 @@ from pathlib import Path
 import pytest
 
 FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
-LATE = ("boto3", "botocore.session", "jwt", "ssl", "http.client", "broker.upstream.http", "broker.upstream.schema")
+LATE = (
+    *("boto3", "botocore.session", "jwt", "ssl", "http.client", "broker.upstream.http", "broker.upstream.schema"),
+    *("aws_lambda_powertools", "broker.log", "concurrent.futures", "logging"),
+)
 """Made or read by the first request that needs it, or by Lambda's start."""
+BY_LAMBDA = {"AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand"}
+"""By this a function knows that Lambda starts it."""
 
 
 def imported(names: tuple[str, ...], **environment: str) -> set[str]:
@@ -30,10 +35,13 @@ def imported(names: tuple[str, ...], **environment: str) -> set[str]:
 
 
 @pytest.mark.parametrize("late", [LATE])
-def test_importing_a_function_reads_neither_the_aws_client_nor_jwts_nor_sockets(late: tuple[str, ...]) -> None:
+def test_importing_a_function_reads_neither_the_aws_client_nor_jwts_nor_sockets_nor_the_log(
+    late: tuple[str, ...],
+) -> None:
     names = tuple(sorted(folder.parent.name for folder in FUNCTIONS.glob("*/app.py") if folder.parent.name != "rotate"))
     assert len(names) > 10
     assert imported(names).isdisjoint(late), imported(names) & set(late)
+    assert imported(("rotate",)).isdisjoint({"jwt", "aws_lambda_powertools", "broker.log"})
 
 
 def test_a_function_that_only_checks_handles_needs_no_cryptography() -> None:
@@ -43,7 +51,22 @@ def test_a_function_that_only_checks_handles_needs_no_cryptography() -> None:
     assert not {name for name in found if name.partition(".")[0] == "cryptography"}
 
 
+def test_a_pushed_request_needs_no_pages_and_no_provider() -> None:
+    found = imported(("par",))
+    assert not {name for name in found if name.startswith(("broker.pages", "broker.upstream", "cryptography"))}
+
+
+@pytest.mark.parametrize("name", ["callback", "consent", "logout", "proxy", "userinfo"])
+def test_where_no_client_authenticates_the_rules_for_that_are_not_read(name: str) -> None:
+    """The metadata is made of all rules; it must not come along with one value that is in it."""
+    found = imported((name,))
+    assert found.isdisjoint({"broker.protocol.capabilities", "broker.protocol.client_authentication"})
+
+
 def test_lambda_makes_at_the_start_what_requests_need() -> None:
-    """Lambda says so by AWS_LAMBDA_INITIALIZATION_TYPE; no service is called, for there is none here."""
-    found = imported(("userinfo",), AWS_LAMBDA_INITIALIZATION_TYPE="on-demand")
+    """No service is called, for there is none here."""
+    found = imported(("userinfo",), **BY_LAMBDA)
     assert {"botocore.client", "jwt", "broker.upstream.dialect", "broker.upstream.http"} <= found
+    assert {"broker.log", "concurrent.futures.thread"} <= found
+    assert "cryptography.hazmat.primitives.asymmetric.rsa" in imported(("par",), **BY_LAMBDA)
+    assert {"jwt", "broker.log"} <= imported(("rotate",), **BY_LAMBDA)

@@ -191,6 +191,8 @@ class LocalBroker:
         lambdas.import_from([self._project / "layers" / "broker"])
         lambdas.start_cold()
         with redirect_stdout(self.log):  # a logger keeps the stream that it finds when it is made
+            from broker import log  # noqa: F401 - a function would make it with its first line only
+
             for function in template.functions():
                 permitted = self._with_test_switch(function)
                 self._functions += (lambdas.load(permitted, self._project / "functions"),)

@@ -1,16 +1,10 @@
-"""Audit events and the log: what happened to a login, without anything that could be used or that names a person.
+"""Audit events: what happened to a login, without anything that could be used or that names a person.
 
 Every event has a registered name and registered fields; docs/audit-events.md lists them for the operator. Some events are
-metrics too (broker.metrics).
+metrics too (broker.metrics). They are lines of the log (broker.log), which is imported when the first one is written.
 """
 
-import json
-import logging
-import re
-from typing import TYPE_CHECKING, Any
-
-from aws_lambda_powertools import Logger
-from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
+from typing import TYPE_CHECKING
 
 from broker import clock, metrics
 
@@ -88,59 +82,14 @@ EVENTS: dict[str, frozenset[str]] = {
 }
 """Event name -> the fields it may have."""
 
-_PATTERNS = (
-    (re.compile(r"tb[a-z]{1,2}_[A-Za-z0-9_-]{16,}"), "[handle]"),
-    (re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)?"), "[jwt]"),
-    (re.compile(r"(?i)\b(bearer|basic|dpop)\s+[A-Za-z0-9._~+/=-]{8,}"), r"\1 [credentials]"),
-    (re.compile(r"[A-Za-z0-9._%+'-]+(?:@|%40)[A-Za-z0-9-]+\.[A-Za-z0-9.-]+"), "[email]"),
-    (
-        re.compile(
-            r"(?i)([\"']?\b(?:code|user_code|device_code|state|access_token|refresh_token|id_token|client_secret|client_assertion|code_verifier|password"
-            r"|user_token|auth_code|api_key|subject_token|cookie|authorization)[\"']?\s*[=:]\s*[\"']?)[^\s&\"',;}]+"
-        ),
-        r"\1[redacted]",
-    ),
-)
-
-
-def redact(text: str) -> str:
-    """`text` without anything that looks like a token, credential or e-mail address."""
-    for pattern, replacement in _PATTERNS:
-        text = pattern.sub(replacement, text)
-    return text
-
-
-class RedactingFormatter(LambdaPowertoolsFormatter):
-    """Redacts the finished line, so that no path into the log (exception text included) goes around it."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record as one line of JSON, redacted value by value so that it stays JSON."""
-        line = json.loads(super().format(record))
-        if "audit" in line:
-            del line["message"]  # it says the same, and every byte of a line is paid for
-        return json.dumps(_redacted(line), separators=(",", ":"))
-
-
-def _redacted(value: Any) -> Any:
-    match value:
-        case str():
-            return redact(value)
-        case dict():
-            return {name: _redacted(entry) for name, entry in value.items()}
-        case list():
-            return [_redacted(entry) for entry in value]
-    return value
-
-
-# Lambda takes a line's own time where that is in the form of RFC 3339.
-logger = Logger(logger_formatter=RedactingFormatter(location=None, use_rfc3339=True))
-
 
 def event(name: str, **values: object) -> None:
     """Write one audit event. Errors: ValueError for an unregistered name or field (a fault of the program)."""
     allowed = EVENTS.get(name)
     if allowed is None or not allowed.issuperset(values):
         raise ValueError(f"audit event {name} with fields {sorted(values)} is not registered")
+    from broker.log import logger
+
     fields = {field: value for field, value in values.items() if value not in (None, "")}
     logger.info(name, extra={"audit": name} | fields | metrics.members(name, fields, clock.now_ms()))
 

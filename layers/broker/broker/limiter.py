@@ -8,15 +8,18 @@ limit may be exceeded by the requests that are under way, about one per instance
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from broker import audit, clock
 from broker.protocol.errors import TOO_MANY_REQUESTS, OAuthError
 from broker.protocol.limits import FAILURE_COST, Limit, header_fields
 from broker.store.aws import StoreUnavailable
 from broker.store.counters import Counters
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 WAIT_SECONDS = 1.0
 """How long an answer may wait for its counters at most; they normally are back before the request's own call."""
@@ -46,6 +49,8 @@ class Limiter:
         self, counters: Counters, limits: Mapping[str, Limit], pick: Callable[[int], int] = secrets.randbelow
     ) -> None:
         """pick: a random number below its argument; a request is written down when it is 0."""
+        from concurrent.futures import ThreadPoolExecutor
+
         self._counters = counters
         self._limits = limits
         self._pick = pick
@@ -79,6 +84,8 @@ class Limiter:
 
     def finish(self, count: Count, *, failed: bool) -> None:
         """Wait (bounded) until the request is counted: a function is frozen once it has answered."""
+        from concurrent.futures import wait
+
         if failed:
             count.futures += self._count_failure(count.subjects)
         wait(count.futures, timeout=WAIT_SECONDS)

@@ -5,6 +5,7 @@ Everything heavy is imported where it is made, so that a function which never ta
 
 from __future__ import annotations
 
+import os
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
@@ -263,12 +264,18 @@ class Runtime:
         """The broker's client id and secret, or key, at a provider. Errors: StoreUnavailable."""
         return self._credentials.at(name)
 
-    def warm_up(self, *, tokens: bool, providers: bool) -> None:
+    def warm_up(self, *, tokens: bool, providers: bool, proofs: bool) -> None:
         """Make the clients of AWS, which sends nothing yet, and import what requests need. Reads no key: a snapshot of the
         started function is to hold none."""
+        import concurrent.futures.thread  # noqa: F401 - of the rate limits
+
+        from broker import log  # noqa: F401
+
         _ = self.registry, self.grants, self.keys
         if tokens:
             import jwt  # noqa: F401
+        if proofs:
+            from cryptography.hazmat.primitives.asymmetric import ec, rsa  # noqa: F401
         if providers:
             from broker.upstream import dialect, registered  # noqa: F401
 
@@ -285,6 +292,12 @@ class Runtime:
         self.client_keys.forget()
         self.provider_keys.forget()
         self._discovery.forget()
+
+
+def lambda_starts() -> bool:
+    """Whether Lambda imports the modules now to start a function: such a start has a whole processor, and a request only a
+    share of one."""
+    return "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ
 
 
 @cache

@@ -11,7 +11,6 @@ from functools import partial
 from itertools import pairwise
 from typing import Literal, TypeVar
 
-import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -215,6 +214,8 @@ def _try_handle(key: SecretKey) -> None:
 
 def _try_signature(key: SigningKey) -> None:
     """A signature by the private half is good for the published half, and the kid is its thumbprint."""
+    import jwt
+
     try:
         serialization.load_pem_private_key(key.private_pem.encode(), None)
         token = jwt.encode({"trial": True}, key.private_key, algorithm=key.alg)

@@ -13,10 +13,11 @@ from broker.endpoints import redirect_answer, to_provider
 from broker.endpoints.entry import unavailable
 from broker.gateway import Request, Response
 from broker.grants import reconnect_request
+from broker.grants.new_login import login_of
 from broker.pages import chooser
 from broker.pages import error as error_page
 from broker.protocol.authorization_request import (
-    AuthorizationRequest,
+    REQUEST_URI_PREFIX,
     NoReturn,
     ReturnAddress,
     check,
@@ -28,10 +29,7 @@ from broker.protocol.errors import INVALID_REQUEST, REQUEST_URI_NOT_SUPPORTED, O
 from broker.protocol.parameters import MalformedParameters, Parameters
 from broker.runtime import Runtime
 from broker.store.aws import StoreUnavailable
-from broker.store.grants import Grant, Refused, new_grant_id
-
-REQUEST_URI_PREFIX = "urn:ietf:params:oauth:request_uri:"
-"""RFC 9126 section 2.2."""
+from broker.store.grants import Refused, new_grant_id
 
 
 @dataclass(frozen=True)
@@ -141,33 +139,6 @@ def _plain(
     runtime.grants.begin(replace(login, browser_hash=departure.browser_hash))
     audit.event("login.started", grant_id=login.grant_id, client_id=client.client_id, provider=asked.provider)
     return departure.response(request, runtime)
-
-
-def login_of(client: Client, asked: AuthorizationRequest, grant_id: str, expires_at: int) -> Grant:
-    """The first state of a login's item, for a request that was checked."""
-    return Grant(
-        grant_id=grant_id,
-        stage="login",
-        client_id=client.client_id,
-        provider=asked.provider or "",
-        created_at=clock.now(),
-        expires_at=expires_at,
-        redirect_uri=asked.address.redirect_uri,
-        redirect_uri_sent=asked.redirect_uri_sent,
-        response_mode=asked.address.response_mode if asked.address.response_mode != "query" else "",
-        scope=asked.scope,
-        resource=asked.resource,
-        state=asked.address.state,
-        code_challenge=asked.code_challenge,
-        nonce=asked.nonce,
-        code_jkt=asked.dpop_jkt,
-        dialect=asked.address.dialect,
-        max_age=asked.max_age,
-        ask_consent="consent" in asked.prompts,
-        ask_login="login" in asked.prompts,
-        ask_account="select_account" in asked.prompts,
-        reconnects=asked.reconnects,
-    )
 
 
 # -- a request that was pushed before (RFC 9126) -------------------------------------------------------------------

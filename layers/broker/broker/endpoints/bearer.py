@@ -13,10 +13,10 @@ from broker.endpoints.entry import error_response
 from broker.gateway import Request, Response
 from broker.grants import alive, reconnect
 from broker.protocol import dpop
-from broker.protocol.capabilities import protected_resource_metadata_url
 from broker.protocol.clients import Client
 from broker.protocol.errors import INSUFFICIENT_SCOPE, INVALID_REQUEST, INVALID_TOKEN, OAuthError
 from broker.protocol.parameters import MalformedParameters
+from broker.protocol.protected_resource import protected_resource_metadata_url
 from broker.runtime import Runtime
 from broker.store.grants import Grant, Link
 

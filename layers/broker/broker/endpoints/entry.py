@@ -2,14 +2,13 @@
 
 import json
 import os
-import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from broker import audit, invocation
 from broker.gateway import Request, Response, event_answer, request_of
 from broker.protocol.errors import SERVER_ERROR, TEMPORARILY_UNAVAILABLE, OAuthError
-from broker.runtime import Runtime, runtime
+from broker.runtime import Runtime, lambda_starts, runtime
 from broker.store.aws import StoreUnavailable
 
 Endpoint = Callable[[Request, Runtime], Response]
@@ -19,24 +18,26 @@ STORE_RETRY_AFTER = 2
 
 
 def lambda_handler(
-    endpoint: Endpoint, *, tokens: bool = False, providers: bool = False
+    endpoint: Endpoint, *, tokens: bool = False, providers: bool = False, proofs: bool = False
 ) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
     """A Lambda handler around an endpoint. It never raises: an unexpected error is a 500 that says nothing.
 
-    What nearly every request needs is made at once when Lambda starts the function, for a start has a whole processor and a
-    request only a share of one. tokens: JWTs are signed or read; providers: their dialects are needed.
+    What nearly every request needs is made at once when Lambda starts the function. tokens: JWTs are signed or read;
+    providers: their dialects are needed; proofs: signatures of clients are checked, and no JWTs of ours.
     """
-    if "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ:
-        runtime().warm_up(tokens=tokens, providers=providers)
+    if lambda_starts():
+        runtime().warm_up(tokens=tokens, providers=providers, proofs=proofs)
     started = False
 
     def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         nonlocal started
+        from broker.log import logger
+
         invocation.begin(context)
         broker = runtime()
         request = request_of(event, issuer=broker.settings.issuer, api_domain=broker.settings.api_domain)
         invocation.comes_from(request.source_ip)
-        audit.logger.set_correlation_id(request.request_id)
+        logger.set_correlation_id(request.request_id)
         if not started:
             started = True
             audit.event("instance.started", init_type=os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"))
@@ -54,13 +55,19 @@ def _answer(endpoint: Endpoint, request: Request, broker: Runtime) -> Response:
     except OAuthError as error:  # a client's document that may not be read now; endpoints answer all others themselves
         return error_response(error)
     except Exception as error:  # whatever it is, the client gets a well-formed 500
-        # The message of an unknown exception may quote anything, so only its type and where it came from are logged.
-        frames = [
-            f"{frame.name} {frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)
-        ]
-        audit.event("request.failed", error_type=type(error).__name__)
-        audit.logger.error("unexpected error", extra={"frames": frames})
+        _write(error)
         return error_response(OAuthError(SERVER_ERROR, "something went wrong here"))
+
+
+def _write(error: Exception) -> None:
+    """Only its type and where it came from: the message of an unknown exception may quote anything."""
+    import traceback
+
+    from broker.log import logger
+
+    frames = [f"{frame.name} {frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+    audit.event("request.failed", error_type=type(error).__name__)
+    logger.error("unexpected error", extra={"frames": frames})
 
 
 def unavailable(retry_after: int = STORE_RETRY_AFTER) -> OAuthError:

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 from broker.endpoints.entry import json_response, method_not_allowed
 from broker.gateway import Request, Response
 from broker.pages import form_post
-from broker.protocol import capabilities
+from broker.protocol import capabilities, protected_resource
 from broker.runtime import Runtime
 
 CACHE_SECONDS = 300
@@ -36,8 +36,8 @@ def _metadata(request: Request, runtime: Runtime) -> Response:
     well_known, of_path = _split(request.path)
     if of_path not in ("", urlsplit(request.issuer).path):
         return json_response({"error": "not_found", "error_description": "there is no such issuer here"}, 404)
-    if well_known == capabilities.PROTECTED_RESOURCE_PATH:
-        return json_response(capabilities.protected_resource_metadata(request.issuer), headers=_PUBLIC)
+    if well_known == protected_resource.PROTECTED_RESOURCE_PATH:
+        return json_response(protected_resource.protected_resource_metadata(request.issuer), headers=_PUBLIC)
     policy = runtime.registrations.policy()
     document = capabilities.metadata(
         request.issuer, registration=policy.lets_register(), client_documents=policy.documents

@@ -6,11 +6,17 @@ from broker import audit, clock
 from broker.crypto import handles
 from broker.crypto.handles import Handle, Kind
 from broker.endpoints import client_requests
-from broker.endpoints.authorize import REQUEST_URI_PREFIX, login_of
 from broker.endpoints.entry import json_response
 from broker.gateway import Request, Response
 from broker.grants import reconnect_request
-from broker.protocol.authorization_request import AuthorizationRequest, NoReturn, check, return_address
+from broker.grants.new_login import login_of
+from broker.protocol.authorization_request import (
+    REQUEST_URI_PREFIX,
+    AuthorizationRequest,
+    NoReturn,
+    check,
+    return_address,
+)
 from broker.protocol.clients import Client
 from broker.protocol.errors import INVALID_DPOP_PROOF, INVALID_REQUEST, REQUEST_TOO_LARGE, OAuthError
 from broker.protocol.parameters import MAX_BYTES, Parameters

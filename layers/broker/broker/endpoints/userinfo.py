@@ -17,7 +17,7 @@ from broker.gateway import Request, Response
 from broker.grants import granted_scope, reconnect, reconnect_request, vault
 from broker.grants.subjects import subject_of
 from broker.grants.vault import Fresh
-from broker.protocol.capabilities import claims_for
+from broker.protocol.claims import claims_for
 from broker.protocol.clients import Client
 from broker.protocol.errors import (
     BAD_GATEWAY,

@@ -11,7 +11,6 @@ from broker import audit, clock
 from broker.crypto import tokens
 from broker.crypto.keys import KeyRing
 from broker.encoding import b64url
-from broker.protocol.capabilities import BACKCHANNEL_LOGOUT_EVENT
 from broker.protocol.clients import Client
 from broker.runtime import Runtime
 from broker.store.aws import StoreUnavailable
@@ -21,6 +20,8 @@ from broker.upstream.transport import Deadline, TransportError, UpstreamRequest
 DEADLINE = 3.0
 LIFETIME = 120
 """Seconds that a logout token is good for, as section 4 advises."""
+EVENT = "http://schemas.openid.net/event/backchannel-logout"
+"""The member of a logout token's events (section 2.4)."""
 _HEADERS = (("Content-Type", "application/x-www-form-urlencoded"),)
 
 
@@ -58,7 +59,7 @@ def logout_token(ring: KeyRing, issuer: str, client: Client, ended: Grant) -> st
         "iat": now,
         "exp": now + LIFETIME,
         "jti": b64url(secrets.token_bytes(12)),
-        "events": {BACKCHANNEL_LOGOUT_EVENT: {}},
+        "events": {EVENT: {}},
     }
     return tokens.sign(claims, ring, tokens.known_algorithm(client.id_token_alg), "logout+jwt")
 

@@ -7,7 +7,7 @@ from broker.crypto import handles, tokens
 from broker.crypto.handles import Handle, Kind
 from broker.crypto.keys import KeyRing
 from broker.grants import reconnect_request
-from broker.protocol.capabilities import claims_for
+from broker.protocol.claims import claims_for
 from broker.protocol.clients import Client
 from broker.settings import Settings
 from broker.store.grants import Grant

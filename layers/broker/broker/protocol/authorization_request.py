@@ -6,7 +6,6 @@ The same checks serve the authorization endpoint and pushed requests (RFC 9126).
 from dataclasses import dataclass
 
 from broker.protocol import dpop, pkce
-from broker.protocol.capabilities import PROMPTS, RESPONSE_MODES, RESPONSE_TYPES
 from broker.protocol.clients import Client
 from broker.protocol.errors import (
     INVALID_REQUEST,
@@ -20,6 +19,12 @@ from broker.protocol.errors import (
 from broker.protocol.parameters import Parameters
 from broker.protocol.redirects import is_registered
 from broker.protocol.scopes import allowed_scope, check_resources, parse_scope
+
+RESPONSE_TYPES = ("code",)
+RESPONSE_MODES = ("query", "form_post")
+PROMPTS = ("none", "login", "consent", "select_account")
+REQUEST_URI_PREFIX = "urn:ietf:params:oauth:request_uri:"
+"""Of the reference to a pushed request (RFC 9126 section 2.2)."""
 
 _UNSUPPORTED = {"request": REQUEST_NOT_SUPPORTED, "registration": REGISTRATION_NOT_SUPPORTED}
 

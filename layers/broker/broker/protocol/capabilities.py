@@ -1,42 +1,18 @@
-"""What this server supports, in one place: the metadata documents publish it and the endpoints check against it."""
+"""What this server supports, gathered in one place: the metadata publishes the very values that the endpoints check against.
 
-from urllib.parse import urlsplit
+What belongs to one kind of request stands with that request's rules, so that its functions need not import all the others.
+"""
 
 from broker.protocol import client_authentication, device, dpop, pkce, token_exchange
+from broker.protocol.authorization_request import PROMPTS, RESPONSE_MODES, RESPONSE_TYPES
+from broker.protocol.claims import CLAIMS_BY_SCOPE
 from broker.protocol.clients import OIDC_SCOPES
 
-RESPONSE_TYPES = ("code",)
-RESPONSE_MODES = ("query", "form_post")
 GRANT_TYPES = ("authorization_code", "refresh_token", device.GRANT_TYPE, token_exchange.GRANT_TYPE)
-PROMPTS = ("none", "login", "consent", "select_account")
 ID_TOKEN_ALGORITHMS = ("RS256", "ES256")
 INTROSPECTION_METHODS = tuple(method for method in client_authentication.METHODS if method != "none")
 INTROSPECTION_JWT = "application/token-introspection+jwt"
 """The media type of a signed introspection answer (RFC 9701 section 8.1)."""
-BACKCHANNEL_LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
-"""The member of a logout token's events (OpenID Connect Back-Channel Logout section 2.4)."""
-PROTECTED_RESOURCE_PATH = "/.well-known/oauth-protected-resource"
-"""RFC 9728 section 3."""
-CLAIMS_BY_SCOPE = {
-    "profile": (
-        "name",
-        "family_name",
-        "given_name",
-        "middle_name",
-        "nickname",
-        "preferred_username",
-        "profile",
-        "picture",
-        "website",
-        "gender",
-        "birthdate",
-        "zoneinfo",
-        "locale",
-        "updated_at",
-    ),
-    "email": ("email", "email_verified"),
-}
-"""OpenID Connect Core section 5.4."""
 
 
 def metadata(issuer: str, *, registration: bool = False, client_documents: bool = False) -> dict[str, object]:
@@ -87,35 +63,3 @@ def metadata(issuer: str, *, registration: bool = False, client_documents: bool 
         "request_uri_parameter_supported": False,
         "prompt_values_supported": list(PROMPTS),
     } | optional
-
-
-def protected_resource_metadata(issuer: str) -> dict[str, object]:
-    """The protected resource metadata of userinfo (RFC 9728 section 2).
-
-    Its resource id is the issuer, as that is the audience of access tokens that were asked for without a resource, and what
-    clients may always ask for.
-    """
-    return {
-        "resource": issuer,
-        "authorization_servers": [issuer],
-        "bearer_methods_supported": ["header", "body"],
-        "scopes_supported": [scope for scope in OIDC_SCOPES if scope != "offline_access"],
-        "dpop_signing_alg_values_supported": list(dpop.ALGORITHMS),
-    }
-
-
-def protected_resource_metadata_url(issuer: str) -> str:
-    """Where that document is: the well-known path stands between host and path of the resource id (RFC 9728 section 3.1)."""
-    parts = urlsplit(issuer)
-    return f"{parts.scheme}://{parts.netloc}{PROTECTED_RESOURCE_PATH}{parts.path}"
-
-
-def claims_for(scope: tuple[str, ...], claims: dict[str, object]) -> dict[str, object]:
-    """The claims that a scope lets a client see. Claims that OpenID Connect has no scope for go with `profile`."""
-    in_email = CLAIMS_BY_SCOPE["email"]
-    visible: dict[str, object] = {}
-    for name, value in claims.items():
-        needed = "email" if name in in_email else "profile"
-        if needed in scope and name != "sub":
-            visible[name] = value
-    return visible

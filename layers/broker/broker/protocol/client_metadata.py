@@ -11,7 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from broker.protocol import client_id_urls
-from broker.protocol.capabilities import GRANT_TYPES, RESPONSE_TYPES
+from broker.protocol.authorization_request import RESPONSE_TYPES
+from broker.protocol.capabilities import GRANT_TYPES
 from broker.protocol.clients import SECRET_METHODS, Client, web_origin
 from broker.protocol.errors import INVALID_CLIENT_METADATA, INVALID_REDIRECT_URI, OAuthError
 from broker.protocol.registration import (

@@ -34,8 +34,10 @@ class Brands:
             audit.unavailable(failure)
             self._until = now + RETRY_SECONDS
         except BrandProblem:
+            from broker.log import logger
+
             # Written by another version, or by hand. A page without the brand is better than none.
-            audit.logger.error("the stored brand cannot be used")
+            logger.error("the stored brand cannot be used")
             self._brand, self._until = DEFAULT, now + self._cache_seconds
         return self._brand
 

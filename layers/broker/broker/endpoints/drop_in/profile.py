@@ -12,7 +12,7 @@ from broker.endpoints.bearer import NoCredentials, Session
 from broker.endpoints.drop_in import dialect_at
 from broker.endpoints.entry import json_response, method_not_allowed, unavailable
 from broker.gateway import Request, Response
-from broker.protocol.capabilities import claims_for
+from broker.protocol.claims import claims_for
 from broker.protocol.clients import Client
 from broker.protocol.errors import INVALID_REQUEST, INVALID_TOKEN, OAuthError
 from broker.protocol.parameters import MalformedParameters
