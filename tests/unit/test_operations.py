@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +263,7 @@ def test_the_runbook_of_the_second_secret_has_every_slot() -> None:
 EVENT_FAMILIES = {name.split(".")[0] for name in EVENTS}
 
 
+@cache
 def document() -> dict[str, Any]:
     """The template's text, with every intrinsic function left as it is."""
     loaded: dict[str, Any] = deployed()._document  # type: ignore[assignment]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ def deployed(**parameters: str) -> Template:
     return Template.load(PROJECT / "template.yaml", stack="example", overrides=parameters)
 
 
+@cache
 def document() -> dict[str, Any]:
     """The template's own text, with every intrinsic function left as it is."""
     loaded: dict[str, Any] = deployed()._document  # type: ignore[assignment]
