@@ -139,7 +139,11 @@ def claimed(logins: DeviceLogins, login: Grant) -> Grant:
 
 def approved(logins: DeviceLogins, login: Grant) -> Grant:
     """Ready for the device."""
-    after = claimed(logins, login)
+    return finished(logins, claimed(logins, login))
+
+
+def finished(logins: DeviceLogins, exchange: Grant) -> Grant:
+    """Ready for the device, after this exchange."""
     values = {
         "stage": "device_ready",
         "subject": "p|1",
@@ -147,10 +151,11 @@ def approved(logins: DeviceLogins, login: Grant) -> Grant:
         "secret_hash": SECRET,
         "code_sealed": b"sealed",
         "absolute_expires_at": clock.now() + 10_000,
-        "expires_at": login.device_until,
+        "expires_at": exchange.device_until,
     }
-    ready = Grant(**({name: getattr(after, name) for name in after.__dataclass_fields__} | values))
-    logins.finish_exchange(ready, Link(login.grant_id, "p", b"tokens", 1))
+    ready = Grant(**({name: getattr(exchange, name) for name in exchange.__dataclass_fields__} | values))
+    tokens = Link(exchange.grant_id, "p", b"tokens", 1)
+    logins.finish_exchange(ready, tokens, exchange_until=exchange.expires_at)
     return ready
 
 
@@ -255,6 +260,16 @@ def test_who_may_take_a_login_up(logins: DeviceLogins) -> None:
     ):
         assert refused(step) == ended
     assert refused(partial(logins.reopen, login.grant_id)) == ended
+
+
+def test_an_exchange_that_is_over_finishes_no_other(logins: DeviceLogins) -> None:
+    """The secrets of one exchange open nothing beside the tokens of another."""
+    login = begun(logins)
+    first = claimed(logins, login)
+    clock.offset += 61
+    second = claimed(logins, login)
+    assert refused(partial(finished, logins, first)) == second
+    assert finished(logins, second).stage == now_of(logins, login).stage == "device_ready"
 
 
 def test_an_ordinary_login_has_nothing_of_a_device(logins: DeviceLogins) -> None:

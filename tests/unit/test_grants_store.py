@@ -91,7 +91,8 @@ def finish(grants: Grants, login: Grant, sealed: bytes = b"sealed tokens", **cha
         "expires_at": now + 60,
     }
     code = replace(login, **(values | changes))
-    grants.finish_exchange(code, Link(login.grant_id, "p", sealed, version=1, due_at=now + 100))
+    tokens = Link(login.grant_id, "p", sealed, version=1, due_at=now + 100)
+    grants.finish_exchange(code, tokens, exchange_until=login.expires_at)
     return code
 
 

@@ -223,7 +223,7 @@ def _continue(claimed: _Claimed, answer: CallbackAnswer | None, problem: str | N
         if consent.is_needed(runtime, client, established.grant):
             return claimed.to_consent(consent.ask(runtime, established))
         code, waiting = authorization_code.code_for(runtime, claimed.ring, established.grant, established.contents)
-        runtime.grants.finish_exchange(waiting, established.link)
+        runtime.grants.finish_exchange(waiting, established.link, exchange_until=login.expires_at)
     except StoreUnavailable as failure:
         audit.unavailable(failure)
         # The state is used up, so the page could not be reloaded; the client is told to begin again.
@@ -241,7 +241,8 @@ def _let_device_in(claimed: _Claimed, established: Established) -> Response:
     from broker.grants import device_code
 
     login = claimed.login
-    claimed.runtime.grants.finish_exchange(device_code.ready(established), established.link)
+    ready = device_code.ready(established)
+    claimed.runtime.grants.finish_exchange(ready, established.link, exchange_until=login.expires_at)
     audit.event("device.approved", grant_id=login.grant_id, client_id=login.client_id, provider=login.provider)
     return claimed.device_approved()
 

@@ -86,7 +86,7 @@ def ask(runtime: Runtime, established: Established) -> str:
         code_sealed=sealed,
         expires_at=clock.now() + runtime.settings.consent_lifetime,
     )
-    runtime.grants.finish_exchange(waiting, established.link)
+    runtime.grants.finish_exchange(waiting, established.link, exchange_until=grant.expires_at)
     audit.event("consent.asked", grant_id=grant.grant_id, client_id=grant.client_id, provider=grant.provider)
     return browser_secret
 

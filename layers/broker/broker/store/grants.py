@@ -255,14 +255,15 @@ class Grants:
             marked=True,
         )
 
-    def finish_exchange(self, after: Grant, link: Link) -> None:
+    def finish_exchange(self, after: Grant, link: Link, *, exchange_until: int) -> None:
         """Step 3, by callback: what came of the exchange, and beside it the sealed upstream tokens.
 
         `after.stage` is "code" (with code_hash), "consent" (with browser_hash) while the person is asked, or
         "device_ready" for the device that waits. Two writes, at the same time, where a transaction would cost twice as much:
         nobody holds the code or the page before both are done, so it makes no difference which is first, and tokens without
         a login open for nobody. Only a device may come at any moment; for it, the tokens have to be there first.
-        Errors: Refused when the login is no longer in the exchange.
+        exchange_until: what `claim` was given, by which an attempt that the AWS client has given up, and that arrives late, knows
+        that a device's person has gone to the provider again. Errors: Refused when the login is no longer in this exchange.
         """
 
         def write_tokens() -> None:
@@ -270,9 +271,9 @@ class Grants:
 
         if after.stage == "device_ready":
             write_tokens()
-            self._finish(after)
+            self._finish(after, exchange_until)
         else:
-            invocation.at_once(write_tokens, lambda: self._finish(after))
+            invocation.at_once(write_tokens, lambda: self._finish(after, exchange_until))
 
     def _put_first(self, link: Link, delete_at: int) -> None:
         """Put the first tokens of a login, over nothing but those of an exchange before that was not finished.
@@ -300,9 +301,10 @@ class Grants:
             return
         raise Refused(None)
 
-    def _finish(self, after: Grant) -> None:
+    def _finish(self, after: Grant, exchange_until: int) -> None:
         values: dict[str, object] = {
             ":exchange": "exchange",
+            ":until": exchange_until,
             ":now": clock.now(),
             ":stage": after.stage,
             ":subject": after.subject,
@@ -332,7 +334,7 @@ class Grants:
         elif after.stage == "consent":
             update += ", browser_hash = :browser"
             values[":browser"] = after.browser_hash
-        condition = "stage = :exchange AND expires_at > :now"
+        condition = "stage = :exchange AND expires_at = :until AND expires_at > :now"
         self._step(after.grant_id, condition=condition, update=update, values=values, names=names, marked=True)
 
     def approve(self, code: Grant, *, browser_hash: bytes, consent: Consent | None) -> None:
