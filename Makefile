@@ -73,7 +73,7 @@ setup: $(LOCAL) ## install what `make run` and the command `broker` need, and no
 test: $(TEST) $(MINISTACK) ## run the tests (PYTHON= chooses another Python, ARGS= goes to pytest)
 	@MINISTACK='$(abspath $(MINISTACK_VENV)/bin/ministack)' $(VENV)/bin/python -m pytest \
 		--ignore tests/browser --ignore tests/aws --ignore tests/upstreams $(addprefix --ignore ,$(OTHERS_CLIENTS) $(LONG_TRIALS)) \
-		$(ARGS) $(if $(RESULTS),--compliance-results '$(abspath $(RESULTS))')
+		$(ARGS) $(if $(RESULTS),--compliance-results='$(abspath $(RESULTS))')
 
 vault-test: $(TEST) $(MINISTACK) ## let every step of a request fail in every way, and show that nothing is lost
 	@MINISTACK='$(abspath $(MINISTACK_VENV)/bin/ministack)' $(VENV)/bin/python -m pytest $(LONG_TRIALS) -n auto --dist loadgroup

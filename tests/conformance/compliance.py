@@ -2,7 +2,7 @@
 
     python tests/conformance/compliance.py            run the suite and write the document
     python tests/conformance/compliance.py --check    run the suite; exit status 1 if the document is stale
-    ... --results FILE                                use the results of `pytest --compliance-results FILE` instead
+    ... --results FILE                                use the results of `pytest --compliance-results=FILE` instead
 
 Nothing in the document depends on the time, the machine or the order of the run.
 """
@@ -235,7 +235,7 @@ def _run() -> list[TestResult]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "results.json"
         command = [sys.executable, "-m", "pytest", str(HERE), "-n", "auto", "--dist", "loadfile"]
-        ended = subprocess.run([*command, "--compliance-results", str(path)], cwd=PROJECT, check=False)
+        ended = subprocess.run([*command, f"--compliance-results={path}"], cwd=PROJECT, check=False)
         if ended.returncode not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not path.exists():
             raise SystemExit(f"the suite could not run (status {ended.returncode})")
         return _read(path)
