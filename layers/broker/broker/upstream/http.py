@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from urllib.parse import urlsplit
 
 from broker.upstream.addresses import Address, may_be_called, parse_address
@@ -51,6 +52,14 @@ _CHUNK = 8192
 
 Resolver = Callable[[str, int], Sequence[str]]
 ReadableBuffer = bytes | bytearray | memoryview
+
+
+_MAKING_CONTEXT = threading.Lock()
+
+
+@cache
+def _default_context() -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 class _BudgetSpentError(Exception):
@@ -151,7 +160,7 @@ class _Target:
 
 
 class BoundedHttp:
-    """Sends one request per connection. Thread-safe; make one and keep it: the TLS context is made at the first call.
+    """Sends one request per connection. Thread-safe; all share one TLS context, which is made at the first call.
 
     allow_loopback: local mode only; lets this machine's loopback be called, over plain http too.
     resolver: host and port to IP addresses; tls_context: for tests with their own authority; max_body: bytes.
@@ -170,7 +179,6 @@ class BoundedHttp:
         self._allow_loopback = allow_loopback
         self._resolver = resolver
         self._tls_context = tls_context
-        self._tls_lock = threading.Lock()
         self._max_body = max_body
         self._clock = clock
 
@@ -251,13 +259,15 @@ class BoundedHttp:
         secured.limits = limits
         return secured
 
+    def prepare(self) -> None:
+        """Do now what the first https call would have to do: loading the authorities is slow. Sends nothing."""
+        self._context()
+
     def _context(self) -> ssl.SSLContext:
-        """Made once, at the first https call: loading the authorities is slow, and a cold start need not pay for it."""
-        with self._tls_lock:
-            if self._tls_context is None:
-                self._tls_context = ssl.create_default_context()
-            self._tls_context.sslsocket_class = _BoundedTLSSocket
-            return self._tls_context
+        with _MAKING_CONTEXT:
+            context = self._tls_context or _default_context()
+            context.sslsocket_class = _BoundedTLSSocket
+            return context
 
     def _converse(
         self, connection: http.client.HTTPConnection, target: _Target, request: UpstreamRequest, limits: _Limits
