@@ -3,4 +3,4 @@
 from broker.endpoints import callback
 from broker.endpoints.entry import lambda_handler
 
-handler = lambda_handler(callback.respond, providers=True)
+handler = lambda_handler(callback.respond, providers=True, calls=True, proofs=True)

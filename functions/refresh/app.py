@@ -3,4 +3,4 @@
 from broker.endpoints import refresh
 from broker.endpoints.entry import lambda_handler
 
-handler = lambda_handler(refresh.respond, tokens=True)
+handler = lambda_handler(refresh.respond, tokens=True, providers=True)

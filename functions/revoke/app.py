@@ -3,4 +3,4 @@
 from broker.endpoints import revoke
 from broker.endpoints.entry import lambda_handler
 
-handler = lambda_handler(revoke.respond, tokens=True)
+handler = lambda_handler(revoke.respond, tokens=True, providers=True, calls=True)

@@ -3,4 +3,4 @@
 from broker.endpoints.drop_in import token
 from broker.endpoints.entry import lambda_handler
 
-handler = lambda_handler(token.respond, tokens=True)
+handler = lambda_handler(token.respond, tokens=True, providers=True)

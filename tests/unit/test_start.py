@@ -34,6 +34,26 @@ def imported(names: tuple[str, ...], **environment: str) -> set[str]:
     return set(found.stdout.split())
 
 
+def authorities_read(name: str, **environment: str) -> tuple[int, int]:
+    """How often, when the app.py of this function has been imported, and when its clients have then been made ready."""
+    code = (
+        "import ssl, sys\n"
+        "made, make = [], ssl.create_default_context\n"
+        "ssl.create_default_context = lambda: made.append(1) or make()\n"
+        f"sys.path.insert(0, {str(FUNCTIONS / name)!r})\n"
+        "import app\n"
+        "at_start = len(made)\n"
+        "from broker.upstream.http import BoundedHttp\n"
+        "for _ in range(3):\n"
+        "    BoundedHttp(allow_loopback=False).prepare()\n"
+        "print(at_start, len(made))"
+    )
+    surroundings = {"PATH": os.environ["PATH"], "AWS_DEFAULT_REGION": "us-east-1"} | environment
+    found = subprocess.run([sys.executable, "-c", code], env=surroundings, capture_output=True, text=True, check=True)
+    at_start, in_the_end = map(int, found.stdout.split())
+    return at_start, in_the_end
+
+
 @pytest.mark.parametrize("late", [LATE])
 def test_importing_a_function_reads_neither_the_aws_client_nor_jwts_nor_sockets_nor_the_log(
     late: tuple[str, ...],
@@ -70,3 +90,12 @@ def test_lambda_makes_at_the_start_what_requests_need() -> None:
     assert {"broker.log", "concurrent.futures.thread"} <= found
     assert "cryptography.hazmat.primitives.asymmetric.rsa" in imported(("par",), **BY_LAMBDA)
     assert {"jwt", "broker.log"} <= imported(("rotate",), **BY_LAMBDA)
+
+
+@pytest.mark.parametrize(
+    ("name", "made"), [("authorize", 1), ("callback", 1), ("userinfo", 1), ("proxy", 1), ("token", 0)]
+)
+def test_the_authorities_are_read_once_and_by_lambdas_start(name: str, made: int) -> None:
+    """For all clients of a function that calls providers, which are three for an OpenID provider."""
+    assert authorities_read(name, **BY_LAMBDA) == (made, 1)
+    assert authorities_read(name) == (0, 1)

@@ -264,20 +264,27 @@ class Runtime:
         """The broker's client id and secret, or key, at a provider. Errors: StoreUnavailable."""
         return self._credentials.at(name)
 
-    def warm_up(self, *, tokens: bool, providers: bool, proofs: bool) -> None:
+    def warm_up(self, *, tokens: bool, providers: bool, proofs: bool, calls: bool) -> None:
         """Make the clients of AWS, which sends nothing yet, and import what requests need. Reads no key: a snapshot of the
         started function is to hold none."""
         import concurrent.futures.thread  # noqa: F401 - of the rate limits
+        import encodings.idna  # noqa: F401 - of every connection
 
         from broker import log  # noqa: F401
+        from broker.protocol import client_id_urls  # noqa: F401
 
         _ = self.registry, self.grants, self.keys
         if tokens:
             import jwt  # noqa: F401
-        if proofs:
-            from cryptography.hazmat.primitives.asymmetric import ec, rsa  # noqa: F401
+        if tokens or proofs:
+            from cryptography.hazmat.backends.openssl import backend  # noqa: F401
+            from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa  # noqa: F401
         if providers:
-            from broker.upstream import dialect, registered  # noqa: F401
+            from broker.upstream import dialect, discovery, registered  # noqa: F401
+
+            _ = self._credentials
+        if calls:
+            self.http.prepare()
 
             _ = self.http
 

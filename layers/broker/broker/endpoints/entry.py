@@ -18,15 +18,15 @@ STORE_RETRY_AFTER = 2
 
 
 def lambda_handler(
-    endpoint: Endpoint, *, tokens: bool = False, providers: bool = False, proofs: bool = False
+    endpoint: Endpoint, *, tokens: bool = False, providers: bool = False, proofs: bool = False, calls: bool = False
 ) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
     """A Lambda handler around an endpoint. It never raises: an unexpected error is a 500 that says nothing.
 
-    What nearly every request needs is made at once when Lambda starts the function. tokens: JWTs are signed or read;
-    providers: their dialects are needed; proofs: signatures of clients are checked, and no JWTs of ours.
+    What most requests need is made at once when Lambda starts the function. tokens: JWTs of ours are signed or read;
+    proofs: JWTs of others are read, and none of ours; providers: their dialects are needed; calls: they are called.
     """
     if lambda_starts():
-        runtime().warm_up(tokens=tokens, providers=providers, proofs=proofs)
+        runtime().warm_up(tokens=tokens, providers=providers, proofs=proofs, calls=calls)
     started = False
 
     def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
