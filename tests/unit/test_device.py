@@ -248,8 +248,9 @@ def test_who_may_take_a_login_up(logins: DeviceLogins) -> None:
     assert refused(partial(logins.deny, login.grant_id)) == exchange
     clock.offset += 61
     assert may_open(exchange)
-    assert now_of(logins, login).stage == claimed(logins, login).stage == "exchange"
-    logins.reopen(login.grant_id)
+    again = claimed(logins, login)
+    assert now_of(logins, login) == again
+    logins.reopen(login.grant_id, exchange_until=again.expires_at)
     assert may_open(now_of(logins, login))
     logins.deny(login.grant_id)
     ended = now_of(logins, login)
@@ -259,16 +260,17 @@ def test_who_may_take_a_login_up(logins: DeviceLogins) -> None:
         partial(poll, logins, login),
     ):
         assert refused(step) == ended
-    assert refused(partial(logins.reopen, login.grant_id)) == ended
+    assert refused(partial(logins.reopen, login.grant_id, exchange_until=exchange.expires_at)) == ended
 
 
-def test_an_exchange_that_is_over_finishes_no_other(logins: DeviceLogins) -> None:
+def test_an_exchange_that_is_over_neither_finishes_nor_ends_another(logins: DeviceLogins) -> None:
     """The secrets of one exchange open nothing beside the tokens of another."""
     login = begun(logins)
     first = claimed(logins, login)
     clock.offset += 61
     second = claimed(logins, login)
     assert refused(partial(finished, logins, first)) == second
+    assert refused(partial(logins.reopen, login.grant_id, exchange_until=first.expires_at)) == second
     assert finished(logins, second).stage == now_of(logins, login).stage == "device_ready"
 
 
@@ -288,7 +290,7 @@ def test_an_ordinary_login_has_nothing_of_a_device(logins: DeviceLogins) -> None
     ):
         assert refused(step) == login
     exchange = logins.claim(login.grant_id, provider="p", browser_hash=BROWSER, exchange_until=clock.now() + 60)
-    assert refused(partial(logins.reopen, login.grant_id)) == exchange
+    assert refused(partial(logins.reopen, login.grant_id, exchange_until=exchange.expires_at)) == exchange
 
 
 def test_an_approved_login_is_redeemed_once(logins: DeviceLogins) -> None:

@@ -136,6 +136,19 @@ def test_alarms_and_dashboard_read_metrics_that_exist(parameters: dict[str, str]
         check(one, template)
 
 
+def test_the_share_of_calls_that_providers_do_not_serve() -> None:
+    """Unserved calls alone are told, so a period in which all was served has to count as 0, and not as missing."""
+    alarm = alarms(deployed())["UpstreamFailingAlarm"]
+    read = {
+        one["Id"]: (one["MetricStat"]["Metric"]["MetricName"], one["MetricStat"]["Stat"], one["MetricStat"]["Period"])
+        for one in alarm["Metrics"]
+        if "MetricStat" in one
+    }
+    assert read == {"unserved": ("UpstreamUnserved", "Sum", 300), "calls": ("UpstreamTime", "SampleCount", 300)}
+    assert [one["Expression"] for one in alarm["Metrics"] if "Expression" in one] == ["100 * FILL(unserved, 0) / calls"]
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (50, "GreaterThanThreshold")
+
+
 def test_every_metric_is_watched_somewhere() -> None:
     """A metric that nobody looks at costs for nothing."""
     template = deployed()

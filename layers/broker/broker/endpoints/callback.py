@@ -352,7 +352,7 @@ def _fail(claimed: _Claimed, error: OAuthError) -> Response:
 def _reopen(runtime: Runtime, login: Grant) -> None:
     """The device goes on waiting, so that the person may try again."""
     try:
-        runtime.device_logins.reopen(login.grant_id)
+        runtime.device_logins.reopen(login.grant_id, exchange_until=login.expires_at)
     except Refused:
         return
 

@@ -113,13 +113,16 @@ class DeviceLogins(Grants):
             marked=True,
         )
 
-    def reopen(self, grant_id: str) -> None:
-        """The exchange with the provider failed: the code is good for another try. Errors: Refused."""
+    def reopen(self, grant_id: str, *, exchange_until: int) -> None:
+        """The exchange with the provider failed: the code is good for another try. exchange_until: as for `finish_exchange`.
+
+        Errors: Refused.
+        """
         self._step(
             grant_id,
-            condition="stage = :exchange AND attribute_exists(device_key)",
+            condition="stage = :exchange AND expires_at = :until AND attribute_exists(device_key)",
             update="SET stage = :device, expires_at = device_until",
-            values={":exchange": "exchange", ":device": "device"},
+            values={":exchange": "exchange", ":device": "device", ":until": exchange_until},
         )
 
     def poll(self, grant_id: str, *, code_hash: bytes, client_id: str) -> None:

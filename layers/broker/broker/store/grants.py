@@ -761,7 +761,8 @@ class Grants:
         # The functions load this module, and none of them searches.
         from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
-        with ThreadPoolExecutor(SCAN_SEGMENTS) as pool:
+        pool = ThreadPoolExecutor(SCAN_SEGMENTS)
+        try:
             reading = {pool.submit(self._scan, page): page for page in self._first_pages(client_id, subject)}
             while reading:
                 done, _ = wait(reading, return_when=FIRST_COMPLETED)
@@ -771,6 +772,8 @@ class Grants:
                         page = {**page, "ExclusiveStartKey": answer["LastEvaluatedKey"]}
                         reading[pool.submit(self._scan, page)] = page
                     yield from map(_grant, answer["Items"])
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # whoever hears of a failure need not wait for the other parts
 
     def _first_pages(self, client_id: str | None, subject: str | None) -> list[dict[str, Any]]:
         """The request for the first page of each part of the table."""
