@@ -86,13 +86,16 @@ class Stack:
 def part_costs(step: Mapping[str, Any], prices: Prices) -> dict[str, float]:
     """Dollars of one run of a step, by part."""
     assumed, requests = prices["assumed"], step["invocations"]
+    calls = step["upstream_calls"]
     milliseconds = (
-        step["cpu_ms"] / assumed["cpu_share"]
+        (step["cpu_ms"] + calls * assumed["handshake_cpu_ms"]) / assumed["cpu_share"]
         + step["round_trips"] * assumed["round_trip_ms"]
-        + step["upstream_calls"] * assumed["provider_ms"]
+        + calls * assumed["provider_ms"]
+        + requests * assumed["cold_share"] * assumed["start_ms"]
     )
     log_bytes = step["log_bytes"] + requests * (assumed["request_log_bytes"] + assumed["platform_log_bytes"])
     out_bytes = step["answer_bytes"] + requests * assumed["api_header_bytes"]
+    out_bytes += step["sent_bytes"] + calls * assumed["handshake_bytes"]
 
     def dollars(name: str, amount: float) -> float:
         price = prices["request"][name]
@@ -316,9 +319,28 @@ def _verdict(what: str, price: float, goal: float) -> str:
 
 
 def _measured(usage: Usage) -> str:
-    names = ("write_units", "read_units", "round_trips", "upstream_calls", "cpu_ms", "log_bytes", "answer_bytes")
+    names = (
+        "write_units",
+        "read_units",
+        "round_trips",
+        "upstream_calls",
+        "cpu_ms",
+        "log_bytes",
+        "answer_bytes",
+        "sent_bytes",
+    )
     rows = [(name, *(f"{step[column]:g}" for column in names)) for name, step in usage.items()]
-    head = ("step", "write units", "read units", "AWS calls", "provider calls", "CPU ms", "log bytes", "answer bytes")
+    head = (
+        "step",
+        "write units",
+        "read units",
+        "AWS calls",
+        "provider calls",
+        "CPU ms",
+        "log bytes",
+        "answer bytes",
+        "bytes to provider",
+    )
     return _table(head, rows)
 
 

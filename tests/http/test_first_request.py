@@ -1,5 +1,5 @@
 """The first request of a function that Lambda has just started finds everything there that costs time: a start has a whole
-processor, and a request a seventh of one."""
+processor, and a request a ninth of one."""
 
 from __future__ import annotations
 

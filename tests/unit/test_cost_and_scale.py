@@ -35,7 +35,7 @@ def test_a_part_that_is_missing_is_not_replaced_in_silence() -> None:
 
 
 def test_dollars_of_a_step_by_hand() -> None:
-    """A request, 3 write units, 2 reads, 10 ms of CPU at 0.145 of a processor, 2 round trips, a provider call, 1 KB of log."""
+    """A request, 3 write units, 2 reads, 10 ms of CPU at 0.109 of a processor, 2 round trips, a provider call, 1 KB of log."""
     prices = cost.prices_of(cost.TEMPLATE)
     step = {
         "invocations": 1,
@@ -46,14 +46,17 @@ def test_dollars_of_a_step_by_hand() -> None:
         "upstream_calls": 1,
         "log_bytes": 1000,
         "answer_bytes": 850,
+        "sent_bytes": 400,
         "secret_calls": 0,
     }
     found = cost.part_costs(step, prices)
     assert found["API"] == pytest.approx(1e-6)
     assert found["DynamoDB"] == pytest.approx(3 * 0.625e-6 + 2 * 0.125e-6)
-    assert found["Lambda"] == pytest.approx(0.2e-6 + (0.010 / 0.145 + 0.010 + 0.120) * 0.25 * 0.0000133334)
+    assert found["Lambda"] == pytest.approx(
+        0.2e-6 + ((0.010 + 0.0007) / 0.109 + 0.010 + 0.120 + 0.0035) * 0.1875 * 0.0000133334
+    )
     assert found["logs"] == pytest.approx((1000 + 205) * 0.5e-9)
-    assert found["data out"] == pytest.approx(1000 * 0.09e-9)
+    assert found["data out"] == pytest.approx((850 + 150 + 400 + 650) * 0.09e-9)
     assert found["traces"] == pytest.approx(0.05 * 5e-6)
 
 

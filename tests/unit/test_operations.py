@@ -538,7 +538,7 @@ def test_a_changed_parameter_reaches_the_running_version() -> None:
         template = deployed(Architecture=arm, RetryWindow="17")
         return str(template.properties("TokenFunction")["VersionDescription"])
 
-    assert version("arm64").startswith("1 1 arm64 256 INFO WARN required Disabled None 600 ")
+    assert version("arm64").startswith("1 1 arm64 192 INFO WARN required Disabled None 600 ")
     assert " 17 " in version("x86_64")
     functions = document()["Resources"]
     for name, function in functions.items():
