@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from broker_local.lambdas import LoadedFunction
 from broker_local.server import PROJECT, LocalBroker
 from broker_testing import proxy
-from broker_testing.journey import Login, refresh, register, revoke, userinfo
+from broker_testing.journey import Login, post_form, refresh, register, revoke, userinfo
 
 ANSWER = "answered: "
 FIRST_REQUEST = f"""
@@ -78,12 +79,18 @@ def test_a_first_request_imports_nothing_that_costs_time(
     base: str, imported: dict[str, set[str]], provider: str
 ) -> None:
     client = register(base, providers=(provider,), proxy=(provider,) if provider == proxy.PROVIDER else ())
-    tokens = Login(client).tokens()
+    login = Login(client)
+    assert post_form(f"{base}/par", login.parameters).status_code == 201
+    tokens = login.tokens()
     assert userinfo(base, tokens["access_token"]).status_code == 200
     renewed = refresh(client, tokens["refresh_token"]).json()
+    form = {"grant_type": "refresh_token", "refresh_token": renewed["refresh_token"]} | client.credentials()
+    renewed = post_form(f"{base}/refresh", form).json()
     if provider == proxy.PROVIDER:
         assert proxy.call(client, renewed["access_token"], "tasks").status_code == 202
     assert revoke(client, renewed["refresh_token"]).status_code == 200
-    assert {"authorize", "callback", "token", "userinfo", "revoke"} <= imported.keys()
+    hint = {"id_token_hint": tokens["id_token"]}
+    assert requests.get(f"{base}/logout", hint, timeout=30, allow_redirects=False).status_code in (200, 303)
+    assert {"par", "authorize", "callback", "token", "userinfo", "refresh", "revoke", "logout"} <= imported.keys()
     late = {name: sorted(one for one in modules if one.startswith(COSTLY)) for name, modules in imported.items()}
     assert {name: modules for name, modules in late.items() if modules} == {}

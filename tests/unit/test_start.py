@@ -92,6 +92,25 @@ def test_lambda_makes_at_the_start_what_requests_need() -> None:
     assert {"jwt", "broker.log"} <= imported(("rotate",), **BY_LAMBDA)
 
 
+def test_instances_of_one_snapshot_have_random_numbers_of_their_own(tmp_path: Path) -> None:
+    """What Lambda calls when it has restored one gives OpenSSL's generator, which is in the snapshot, what no other has."""
+    (tmp_path / "snapshot_restore_py.py").write_text("hooks = []\nregister_after_restore = hooks.append\n")
+    code = (
+        "import snapshot_restore_py, ssl, sys\n"
+        f"sys.path.insert(0, {str(FUNCTIONS / 'callback')!r})\n"
+        "import app\n"
+        "added = []\n"
+        "ssl.RAND_add = lambda *arguments: added.append(arguments)\n"
+        "for hook in 2 * snapshot_restore_py.hooks:\n"
+        "    hook()\n"
+        "print(len(added), len({text for text, _ in added}), *{(len(text), entropy) for text, entropy in added})"
+    )
+    surroundings = {"PATH": os.environ["PATH"], "AWS_DEFAULT_REGION": "us-east-1", "PYTHONPATH": str(tmp_path)}
+    surroundings["AWS_LAMBDA_INITIALIZATION_TYPE"] = "snap-start"
+    found = subprocess.run([sys.executable, "-c", code], env=surroundings, capture_output=True, text=True, check=True)
+    assert found.stdout == "2 2 (48, 48)\n"
+
+
 @pytest.mark.parametrize(
     ("name", "made"), [("authorize", 1), ("callback", 1), ("userinfo", 1), ("proxy", 1), ("token", 0)]
 )

@@ -44,6 +44,10 @@ class ProviderUnreachable(ProviderUnusable):
     """The provider's discovery document cannot be had at present."""
 
 
+_START = "AWS_LAMBDA_INITIALIZATION_TYPE"
+"""Set by Lambda while it starts a function: on-demand, provisioned-concurrency or snap-start."""
+
+
 class Runtime:
     """Settings and the things that do I/O."""
 
@@ -282,11 +286,13 @@ class Runtime:
         if providers:
             from broker.upstream import dialect, discovery, registered  # noqa: F401
 
-            _ = self._credentials
+            _ = self._credentials, self.http
         if calls:
             self.http.prepare()
+        if os.environ.get(_START) == "snap-start":
+            from snapshot_restore_py import register_after_restore  # type: ignore[import-not-found] # Lambda's runtime has it
 
-            _ = self.http
+            register_after_restore(_be_unlike_the_snapshot)
 
     def forget(self) -> None:
         """Drop everything remembered of the Registry and of secrets."""
@@ -304,7 +310,16 @@ class Runtime:
 def lambda_starts() -> bool:
     """Whether Lambda imports the modules now to start a function: such a start has a whole processor, and a request only a
     share of one."""
-    return "AWS_LAMBDA_INITIALIZATION_TYPE" in os.environ
+    return _START in os.environ
+
+
+def _be_unlike_the_snapshot() -> None:
+    """All instances that SnapStart restores begin with the snapshot's memory. Making TLS contexts has seeded OpenSSL's random
+    generator by then, and two instances must not go on with the same random numbers (Lambda Developer Guide, "Handling
+    uniqueness with Lambda SnapStart")."""
+    import ssl
+
+    ssl.RAND_add(os.urandom(48), 48)
 
 
 @cache
