@@ -215,7 +215,7 @@ def document(usage: Usage, prices: Prices, stack: Stack) -> str:
         "\n\n".join(
             [
                 "# What it costs",
-                _INTRODUCTION.format(date=prices["date"], region=prices["region"]),
+                _INTRODUCTION.format(date=prices["date"], region=prices["region"], cold=_all_cold(usage, prices)),
                 "## Per million\n\n" + _journeys(per_million, stack.parts),
                 _verdict("A million logins cost", logins, GOAL_LOGINS),
                 _levers(usage, prices),
@@ -238,7 +238,8 @@ _INTRODUCTION = """Computed by `make usage cost` from what a run of the whole fl
 of {date} in {region} (`bench/prices.toml`), without discounts and, except for CloudWatch's permanent allowances,
 without free tiers. Change the prices or the assumptions there and run it again. The flow uses an OpenID provider with
 userinfo, an ID token and a rotating refresh token, the most expensive kind; rate limits, audit events and metrics are on, as
-by default."""
+by default. What functions send to the provider is data out too, and one request in a hundred is taken to meet a cold start; where
+traffic is so low that most do, a million logins cost about {cold:.0f} more."""
 
 _LEVERS = """What changes it most: the provider's own speed (the functions wait for it), the lines that the functions and the
 API log for every request, and the memory of the functions. `FunctionMemory={twice}` adds {more:.2f} to a million logins; the
@@ -258,6 +259,13 @@ costs {recovery:.2f} a month more."""
 _TRACES = """`Tracing=Active` lets X-Ray trace the first request of each second and {share:.0%} of the others; Lambda has no
 setting for that. The {share:.0%} add {sampled:.2f} to a million logins, the first of each second up to {first:.2f} a month.
 At low rates nearly every request is the first of its second: a million logins then cost {all:.2f} more."""
+
+
+def _all_cold(usage: Usage, prices: Prices) -> float:
+    """Dollars that a million logins cost more if every request meets a new instance."""
+    always = {**prices, "assumed": {**prices["assumed"], "cold_share": 1}}
+    warm, cold = (journey_costs(LOGIN, usage, which)["Lambda"] for which in (prices, always))
+    return cold - warm
 
 
 def _levers(usage: Usage, prices: Prices) -> str:
