@@ -188,7 +188,7 @@ def revoke_upstream(runtime: Runtime, grant_id: str, grant_secret: bytes) -> boo
     try:
         grant, link = runtime.grants.read(grant_id)
     except StoreUnavailable as failure:
-        audit.event("store.unavailable", detail=failure.detail)
+        audit.unavailable(failure)
         return False
     return grant is not None and link is not None and _let_go(runtime, link, grant_secret)
 
@@ -201,7 +201,7 @@ def finish_revocation(runtime: Runtime, grant_id: str, grant_secret: bytes, clie
     try:
         grant, link = runtime.grants.read(grant_id)
     except StoreUnavailable as failure:
-        audit.event("store.unavailable", detail=failure.detail)
+        audit.unavailable(failure)
         return
     if grant is None or link is None or grant.stage != "ended" or client_id not in (None, grant.client_id):
         return
@@ -214,7 +214,7 @@ def drop(runtime: Runtime, grant_id: str) -> None:
     try:
         runtime.grants.drop_link(grant_id)
     except StoreUnavailable as failure:
-        audit.event("store.unavailable", detail=failure.detail)
+        audit.unavailable(failure)
 
 
 def _let_go(runtime: Runtime, link: Link, grant_secret: bytes) -> bool:
@@ -243,7 +243,7 @@ def _dropped(runtime: Runtime, link: Link) -> Link | None:
     except LinkRefused as refused:
         return refused.link
     except StoreUnavailable as failure:
-        audit.event("store.unavailable", detail=failure.detail)
+        audit.unavailable(failure)
     return None
 
 
@@ -258,7 +258,7 @@ def _tell_provider(runtime: Runtime, link: Link, tokens: UpstreamTokens) -> bool
     except UpstreamFailure as failure:
         report(link.grant_id, link.provider, "revoke", failure)
     except StoreUnavailable as failure:
-        audit.event("store.unavailable", detail=failure.detail)
+        audit.unavailable(failure)
     except ProviderUnusable as error:
         audit.event(
             "upstream.failed", grant_id=link.grant_id, provider=link.provider, phase="revoke", detail=error.detail
