@@ -14,11 +14,11 @@ from broker.crypto import rotation
 from broker.crypto.keys import KeyRing, document_of, parse
 from broker.crypto.rotation import RotationRefused
 from broker.key_lives import LEAD, MOST_DELAY, lives
-from broker.runtime import lambda_starts, runtime
+from broker.runtime import runtime, start_type
 from broker.store.aws import StoreUnavailable, client
 from broker.store.key_versions import CURRENT, PENDING, KeyVersions, Versions, VersionsChanged
 
-if lambda_starts():  # what the steps need
+if start_type():  # what the steps need
     import jwt  # noqa: F401
 
     from broker import log  # noqa: F401

@@ -44,10 +44,6 @@ class ProviderUnreachable(ProviderUnusable):
     """The provider's discovery document cannot be had at present."""
 
 
-_START = "AWS_LAMBDA_INITIALIZATION_TYPE"
-"""Set by Lambda while it starts a function: on-demand, provisioned-concurrency or snap-start."""
-
-
 class Runtime:
     """Settings and the things that do I/O."""
 
@@ -289,7 +285,7 @@ class Runtime:
             _ = self._credentials, self.http
         if calls:
             self.http.prepare()
-        if os.environ.get(_START) == "snap-start":
+        if start_type() == "snap-start":
             from snapshot_restore_py import register_after_restore  # type: ignore[import-not-found] # Lambda's runtime has it
 
             register_after_restore(_be_unlike_the_snapshot)
@@ -307,10 +303,10 @@ class Runtime:
         self._discovery.forget()
 
 
-def lambda_starts() -> bool:
-    """Whether Lambda imports the modules now to start a function: such a start has a whole processor, and a request only a
-    share of one."""
-    return _START in os.environ
+def start_type() -> str | None:
+    """How Lambda starts the functions (on-demand, provisioned-concurrency or snap-start), None where it is not Lambda that does.
+    Its start of a function has a whole processor, and a request only a share of one."""
+    return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE")
 
 
 def _be_unlike_the_snapshot() -> None:

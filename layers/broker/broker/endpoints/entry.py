@@ -1,14 +1,13 @@
 """From a Lambda event to an endpoint and back: the one place where what nobody expected becomes an answer."""
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from broker import audit, invocation
 from broker.gateway import Request, Response, event_answer, request_of
 from broker.protocol.errors import SERVER_ERROR, TEMPORARILY_UNAVAILABLE, OAuthError
-from broker.runtime import Runtime, lambda_starts, runtime
+from broker.runtime import Runtime, runtime, start_type
 from broker.store.aws import StoreUnavailable
 
 Endpoint = Callable[[Request, Runtime], Response]
@@ -25,7 +24,7 @@ def lambda_handler(
     What most requests need is made at once when Lambda starts the function. tokens: JWTs of ours are signed or read;
     proofs: JWTs of others are read, and none of ours; providers: their dialects are needed; calls: they are called.
     """
-    if lambda_starts():
+    if start_type():
         runtime().warm_up(tokens=tokens, providers=providers, proofs=proofs, calls=calls)
     started = False
 
@@ -40,7 +39,7 @@ def lambda_handler(
         logger.set_correlation_id(request.request_id)
         if not started:
             started = True
-            audit.event("instance.started", init_type=os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"))
+            audit.event("instance.started", init_type=start_type() or "on-demand")
         return event_answer(_without_body_on_head(request, _answer(endpoint, request, broker)), request.request_id)
 
     return handler
