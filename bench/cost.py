@@ -83,19 +83,23 @@ class Stack:
         return (*PARTS, TRACES) if self.is_traced else PARTS
 
 
-def part_costs(step: Mapping[str, Any], prices: Prices) -> dict[str, float]:
-    """Dollars of one run of a step, by part."""
-    assumed, requests = prices["assumed"], step["invocations"]
+def duration_ms(step: Mapping[str, Any], assumed: Mapping[str, float]) -> float:
+    """Milliseconds that one run of a step keeps functions busy, without cold starts."""
     calls = step["upstream_calls"]
-    milliseconds = (
+    return float(
         (step["cpu_ms"] + calls * assumed["handshake_cpu_ms"]) / assumed["cpu_share"]
         + step["round_trips"] * assumed["round_trip_ms"]
         + calls * assumed["provider_ms"]
-        + requests * assumed["cold_share"] * assumed["start_ms"]
     )
+
+
+def part_costs(step: Mapping[str, Any], prices: Prices) -> dict[str, float]:
+    """Dollars of one run of a step, by part."""
+    assumed, requests = prices["assumed"], step["invocations"]
+    milliseconds = duration_ms(step, assumed) + requests * assumed["cold_share"] * assumed["start_ms"]
     log_bytes = step["log_bytes"] + requests * (assumed["request_log_bytes"] + assumed["platform_log_bytes"])
     out_bytes = step["answer_bytes"] + requests * assumed["api_header_bytes"]
-    out_bytes += step["sent_bytes"] + calls * assumed["handshake_bytes"]
+    out_bytes += step["sent_bytes"] + step["upstream_calls"] * assumed["handshake_bytes"]
 
     def dollars(name: str, amount: float) -> float:
         price = prices["request"][name]

@@ -20,30 +20,23 @@ import cost
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "scale.md"
 RATES = (10, 1_000, 50_000)
-LOGIN = ("authorize", "callback", "token")
 REFRESHES = ("refresh", "refresh_upstream")
 """What one client does most often under one rate limit; the codes that it redeems are counted apart."""
 SERVED = 10
 """Requests a second that one execution environment serves at most, however short they are (Lambda quotas)."""
 
-Usage = Mapping[str, Mapping[str, Any]]
 
-
-def loads(usage: Usage, mix: Mapping[str, int], assumed: Mapping[str, float]) -> dict[str, float]:
+def loads(usage: cost.Usage, mix: Mapping[str, int], assumed: Mapping[str, float]) -> dict[str, float]:
     """What one login a second uses of each quota, with all that goes with it."""
-    times = dict.fromkeys(LOGIN, 1) | dict(mix)
+    times = dict.fromkeys(cost.LOGIN, 1) | dict(mix)
 
     def total(of: Callable[[Mapping[str, Any]], float]) -> float:
         return sum(count * of(usage[step]) for step, count in times.items())
 
-    def seconds(step: Mapping[str, Any]) -> float:
-        waits = step["round_trips"] * assumed["round_trip_ms"] + step["upstream_calls"] * assumed["provider_ms"]
-        return float(step["cpu_ms"] / assumed["cpu_share"] + waits) / 1000
-
     requests = total(lambda step: step["invocations"])
     return {
         "api_requests": requests,
-        "lambda_concurrency": max(total(seconds), requests / SERVED),
+        "lambda_concurrency": max(total(lambda step: cost.duration_ms(step, assumed)) / 1000, requests / SERVED),
         "table_writes": total(lambda step: step["write_units"]),
         "table_reads": total(lambda step: step["read_units"]),
         "client_limit": sum(times[step] for step in REFRESHES),
@@ -51,7 +44,7 @@ def loads(usage: Usage, mix: Mapping[str, int], assumed: Mapping[str, float]) ->
     }
 
 
-def quota_table(usage: Usage, quotas: Mapping[str, Any], assumed: Mapping[str, float]) -> str:
+def quota_table(usage: cost.Usage, quotas: Mapping[str, Any], assumed: Mapping[str, float]) -> str:
     """The table of docs/scale.md, and the sentences on what binds first."""
     used = loads(usage, quotas["mix"], assumed)
     head = ["what", "default", *(f"at {rate:,}/s" for rate in RATES), "to get more"]

@@ -99,10 +99,8 @@ class Meter:
         def timed(loaded: lambdas.LoadedFunction, event: dict[str, Any]) -> object:
             if loaded.function.name == "SandboxFunction":
                 return invoke(loaded, event)
-            self._own.seconds = 0.0
-            began = time.thread_time()
-            answer = invoke(loaded, event)
-            self.step.cpu_ms += (time.thread_time() - began - self._own.seconds) * 1000
+            with self._counting():
+                answer = invoke(loaded, event)
             self.step.invocations += 1
             function = loaded.function.name
             self.step.functions[function] = self.step.functions.get(function, 0.0) + 1
@@ -115,19 +113,16 @@ class Meter:
         """What a handler lets others do beside it: the second of two writes at once, and the counters of the rate limits."""
         start_thread, add = invocation.start_thread, Limiter._add
 
-        def beside(action: Callable[[], None]) -> None:
-            self._own.seconds = 0.0
-            began = time.thread_time()
-            try:
-                action()
-            finally:
-                self.step.cpu_ms += (time.thread_time() - began - self._own.seconds) * 1000
-
         def started(action: Callable[[], None]) -> None:
-            start_thread(partial(beside, action))
+            def counted() -> None:
+                with self._counting():
+                    action()
+
+            start_thread(counted)
 
         def added(limiter: Limiter, *arguments: Any) -> None:
-            beside(partial(add, limiter, *arguments))
+            with self._counting():
+                add(limiter, *arguments)
 
         invocation.start_thread = started
         Limiter._add = added  # type: ignore[method-assign, assignment]
@@ -138,6 +133,16 @@ class Meter:
         with self._measuring():
             for table, key in _writes(model.name, json.loads(params["body"])):
                 self._before[json.dumps(key, sort_keys=True)] = self._size(table, key)
+
+    @contextmanager
+    def _counting(self) -> Iterator[None]:
+        """What this thread does meanwhile counts, but for the meter's own work in it."""
+        self._own.seconds = 0.0
+        began = time.thread_time()
+        try:
+            yield
+        finally:
+            self.step.cpu_ms += (time.thread_time() - began - self._own.seconds) * 1000
 
     @contextmanager
     def _measuring(self) -> Iterator[None]:

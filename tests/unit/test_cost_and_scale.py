@@ -122,7 +122,13 @@ def test_what_comes_with_use_by_hand() -> None:
     assert kept == pytest.approx(stored / 1000 * 0.25 * 90 / (365 / 12))
 
 
-ASSUMED = {"cpu_share": 0.289, "round_trip_ms": 5, "provider_ms": 120, "platform_log_bytes": 420}
+ASSUMED = {
+    "cpu_share": 0.289,
+    "round_trip_ms": 5,
+    "provider_ms": 120,
+    "platform_log_bytes": 420,
+    "handshake_cpu_ms": 0.7,
+}
 
 
 LOGINS_ALONE = {"refresh": 0, "refresh_upstream": 0}
@@ -131,7 +137,7 @@ LOGINS_ALONE = {"refresh": 0, "refresh_upstream": 0}
 def _requests(cpu_ms: float) -> cost.Usage:
     """Every step is one request that waits for nothing."""
     step = {"invocations": 1, "round_trips": 0, "upstream_calls": 0, "write_units": 1, "read_units": 1, "log_bytes": 0}
-    return dict.fromkeys((*scale.LOGIN, *scale.REFRESHES), step | {"cpu_ms": cpu_ms})
+    return dict.fromkeys((*cost.LOGIN, *scale.REFRESHES), step | {"cpu_ms": cpu_ms})
 
 
 def test_an_environment_serves_ten_requests_a_second_at_most() -> None:
