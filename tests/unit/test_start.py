@@ -19,6 +19,14 @@ BY_LAMBDA = {"AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand"}
 """By this a function knows that Lambda starts it."""
 
 
+def printed(code: str, **environment: str) -> str:
+    """What a fresh process prints."""
+    surroundings = {"PATH": os.environ["PATH"], "AWS_DEFAULT_REGION": "us-east-1"} | environment
+    return subprocess.run(
+        [sys.executable, "-c", code], env=surroundings, capture_output=True, text=True, check=True
+    ).stdout
+
+
 def imported(names: tuple[str, ...], **environment: str) -> set[str]:
     """The modules there are after importing the app.py of these functions, one after the other."""
     code = (
@@ -29,9 +37,7 @@ def imported(names: tuple[str, ...], **environment: str) -> set[str]:
         "    spec.loader.exec_module(importlib.util.module_from_spec(spec))\n"
         "print(*sys.modules)"
     )
-    surroundings = {"PATH": os.environ["PATH"], "AWS_DEFAULT_REGION": "us-east-1"} | environment
-    found = subprocess.run([sys.executable, "-c", code], env=surroundings, capture_output=True, text=True, check=True)
-    return set(found.stdout.split())
+    return set(printed(code, **environment).split())
 
 
 def authorities_read(name: str, **environment: str) -> tuple[int, int]:
@@ -48,9 +54,7 @@ def authorities_read(name: str, **environment: str) -> tuple[int, int]:
         "    BoundedHttp(allow_loopback=False).prepare()\n"
         "print(at_start, len(made))"
     )
-    surroundings = {"PATH": os.environ["PATH"], "AWS_DEFAULT_REGION": "us-east-1"} | environment
-    found = subprocess.run([sys.executable, "-c", code], env=surroundings, capture_output=True, text=True, check=True)
-    at_start, in_the_end = map(int, found.stdout.split())
+    at_start, in_the_end = map(int, printed(code, **environment).split())
     return at_start, in_the_end
 
 
@@ -105,10 +109,8 @@ def test_instances_of_one_snapshot_have_random_numbers_of_their_own(tmp_path: Pa
         "    hook()\n"
         "print(len(added), len({text for text, _ in added}), *{(len(text), entropy) for text, entropy in added})"
     )
-    surroundings = {"PATH": os.environ["PATH"], "AWS_DEFAULT_REGION": "us-east-1", "PYTHONPATH": str(tmp_path)}
-    surroundings["AWS_LAMBDA_INITIALIZATION_TYPE"] = "snap-start"
-    found = subprocess.run([sys.executable, "-c", code], env=surroundings, capture_output=True, text=True, check=True)
-    assert found.stdout == "2 2 (48, 48)\n"
+    snapshot = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start", "PYTHONPATH": str(tmp_path)}
+    assert printed(code, **snapshot) == "2 2 (48, 48)\n"
 
 
 @pytest.mark.parametrize(

@@ -222,9 +222,9 @@ def made_of(outcome: object) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
-def test_the_way_there(shape: Shape) -> None:
-    url = authorization_url(
+def way_there(shape: Shape, prompts: tuple[str, ...] = ()) -> str:
+    """Where the browser is sent for a login."""
+    return authorization_url(
         shape.provider,
         shape.credentials,
         redirect_uri=shape.redirect_uri,
@@ -232,8 +232,13 @@ def test_the_way_there(shape: Shape) -> None:
         scope=shape.scope,
         code_challenge="the-challenge",
         nonce="the-nonce",
+        prompts=prompts,
     )
-    address, _, query = url.partition("?")
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_the_way_there(shape: Shape) -> None:
+    address, _, query = way_there(shape).partition("?")
     wanted = shape.file["authorize"]
     assert (address, once(parse_qsl(query, strict_parsing=True))) == (wanted["url"], wanted["query"])
 
@@ -241,18 +246,7 @@ def test_the_way_there(shape: Shape) -> None:
 @pytest.mark.parametrize("prompts", [("login",), ("select_account",), ("login", "select_account")], ids=" ".join)
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
 def test_what_the_person_is_to_be_asked(shape: Shape, prompts: tuple[str, ...]) -> None:
-    query = query_of(
-        authorization_url(
-            shape.provider,
-            shape.credentials,
-            redirect_uri=shape.redirect_uri,
-            state="the-state",
-            scope=shape.scope,
-            code_challenge="the-challenge",
-            nonce="the-nonce",
-            prompts=prompts,
-        )
-    )
+    query = query_of(way_there(shape, prompts))
     wanted = shape.file["authorize"]
     known: Mapping[str, str] = wanted.get("prompts", {})
     assert query.pop("prompt", None) == known.get(" ".join(prompts), wanted["query"].get("prompt"))
