@@ -113,14 +113,13 @@ def members(event: str, fields: Fields, now_ms: int) -> dict[str, object]:
 
     `fields` are those of the line, `now_ms` is epoch milliseconds. The line must have a member `service` besides.
     """
-    counted = ((metric, metric.value(fields)) for metric in METRICS.get(event, ()))
-    values = {metric: value for metric, value in counted if value is not None}
-    if not values:
+    counted = [(metric, value) for metric in METRICS.get(event, ()) if (value := metric.value(fields)) is not None]
+    if not counted:
         return {}
     known = {SERVICE, *(name for name, value in fields.items() if name != "error" or value in ERROR_CODES)}
-    directives = [_directive(metric, known) for metric in values]
-    named = {metric.name: value for metric, value in values.items()}
-    return {"_aws": {"Timestamp": now_ms, "CloudWatchMetrics": directives}, **named}
+    directives = [_directive(metric, known) for metric, _ in counted]
+    values = {metric.name: value for metric, value in counted}
+    return {"_aws": {"Timestamp": now_ms, "CloudWatchMetrics": directives}, **values}
 
 
 def _directive(metric: Metric, known: set[str]) -> dict[str, object]:

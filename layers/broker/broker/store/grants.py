@@ -772,10 +772,8 @@ class Grants:
                         page = {**page, "ExclusiveStartKey": answer["LastEvaluatedKey"]}
                         reading[pool.submit(self._scan, page)] = page
                     yield from map(_grant, answer["Items"])
-        finally:
-            pool.shutdown(
-                wait=False, cancel_futures=True
-            )  # whoever hears of a failure need not wait for the other parts
+        finally:  # whoever hears of a failure need not wait for the other parts
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _first_pages(self, client_id: str | None, subject: str | None) -> list[dict[str, Any]]:
         """The request for the first page of each part of the table."""
