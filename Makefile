@@ -75,7 +75,7 @@ test: $(TEST) $(MINISTACK) ## run the tests (PYTHON= chooses another Python, ARG
 		--ignore tests/browser --ignore tests/aws --ignore tests/upstreams $(addprefix --ignore ,$(OTHERS_CLIENTS) $(LONG_TRIALS)) \
 		$(ARGS) $(if $(RESULTS),--compliance-results='$(abspath $(RESULTS))')
 
-vault-test: $(TEST) $(MINISTACK) ## let every step of a request fail in every way, and show that nothing is lost
+vault-test: $(TEST) $(MINISTACK) ## let every step fail in every way, and many ask at once; show that nothing is lost or leaked
 	@MINISTACK='$(abspath $(MINISTACK_VENV)/bin/ministack)' $(VENV)/bin/python -m pytest $(LONG_TRIALS) -n auto --dist loadgroup
 
 test-aws: $(TEST) $(SAM) $(EMULATOR) $(BUILT) ## deploy to an emulator of AWS that enforces IAM; log in, update, delete
