@@ -39,6 +39,7 @@ def correct() -> None:
     _leave_rotation_to_the_function()
     _note_what_is_never_evaluated()
     _unpack_layers_once()
+    _let_calls_end()
 
 
 # -- AWS::ApiGatewayV2::Api: SAM writes an HTTP API's routes as an OpenAPI document, from which AWS makes routes and integrations
@@ -254,6 +255,28 @@ class _SharedLayers(zipfile.ZipFile):
                 super().extractall(shared, members, pwd)
         target.rmdir()
         target.symlink_to(shared)
+
+
+# -- A changed function's instances end with the call that each of them is at; ministack kills them in the middle of it
+
+
+def _let_calls_end() -> None:
+    kill = lambda_runtime.kill_workers
+
+    def kill_between_calls(workers: list[Any]) -> None:
+        idle = [worker for worker in workers if worker._lock.acquire(blocking=False)]
+        kill(idle)
+        for worker in idle:
+            worker._lock.release()
+        for worker in workers:
+            if worker not in idle:
+                threading.Thread(target=kill_after_the_call, args=(worker,), daemon=True).start()
+
+    def kill_after_the_call(worker: Any) -> None:
+        with worker._lock:  # held during a call
+            kill([worker])
+
+    lambda_runtime.kill_workers = kill_between_calls
 
 
 if __name__ == "__main__":
