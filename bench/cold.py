@@ -24,11 +24,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from socket import socket
 from statistics import median
 
 import imports
 from broker_local.server import LocalBroker
+from broker_testing.ports import free_port
 
 PROJECT = Path(__file__).resolve().parents[1]
 BUILD = PROJECT / "build" / "bench"
@@ -129,7 +129,7 @@ def _plain(folder: Path) -> None:
 def start(emulator: Path, python: Path, build: Build, function: str, environment: Mapping[str, str]) -> Start:
     """Start a function, until its first answer."""
     event = _event(function, environment)
-    port = _free_port()
+    port = free_port()
     began = time.monotonic()
     with _running(emulator, python, build, function, port, environment) as process:
         answer = _invoke(port, event)
@@ -221,12 +221,6 @@ def _peak_megabytes(process_id: int) -> float:
     """The most that a running process has had in memory at once, as the kernel counts it (proc(5), VmHWM)."""
     (kilobytes,) = re.findall(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{process_id}/status").read_text(), re.MULTILINE)
     return int(kilobytes) / 1024
-
-
-def _free_port() -> int:
-    with socket() as probing:
-        probing.bind(("127.0.0.1", 0))
-        return int(probing.getsockname()[1])
 
 
 def measure(emulator: Path, python: Path, made: Mapping[str, Build], rounds: int) -> dict[str, dict[str, Starts]]:

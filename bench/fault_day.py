@@ -34,11 +34,11 @@ from broker.store import rescue
 from broker.upstream.http import BoundedHttp, Deadline, TransportError, TransportKind, UpstreamRequest, UpstreamResponse
 from broker_cli import main as command
 from broker_local import privileges
-from broker_local.listening import PortTakenError
 from broker_local.server import LocalBroker
 from broker_testing import key_rotation
 from broker_testing.crashes import messages_come_back
 from broker_testing.journey import TestClient, register
+from broker_testing.ports import free_port
 from broker_testing.proxy import EXCHANGING
 from broker_testing.sandbox import change_secrets, forget_faults, order_fault
 from broker_testing.trouble import pass_time
@@ -491,15 +491,9 @@ def _must_not_be(entry: dict[str, Any]) -> str:
     return name if name in _NEVER else ""
 
 
-def started(chance: random.Random) -> LocalBroker:
+def started() -> LocalBroker:
     """A running broker, on two ports beside each other, where the operator's command looks for it."""
-    for _ in range(50):
-        broker = LocalBroker(chance.randrange(20000, 32000), environment={"SANDBOX_FAULTS": "1"})
-        try:
-            return broker.start()
-        except PortTakenError:
-            continue
-    raise RuntimeError("no two free ports beside each other were found")
+    return LocalBroker(free_port(2), environment={"SANDBOX_FAULTS": "1"}).start()
 
 
 def main() -> int:
@@ -507,7 +501,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Let one thing after another fail, and show that no login is lost.")
     parser.add_argument("--seed", type=int, default=SEED, help="another day of the same kind")
     seed = parser.parse_args().seed
-    broker = started(random.Random())  # noqa: S311 - any ports will do
+    broker = started()
     try:
         day = live(broker, seed)
         wrong = verdict(day)

@@ -28,6 +28,7 @@ from aws.front import Api, Front, running_front
 from broker.protocol.clients import Client
 from broker_local.seed import PROVIDERS, SandboxProvider
 from broker_testing.journey import CALLBACK, TestClient
+from broker_testing.ports import free_port
 
 PROJECT = Path(__file__).resolve().parents[2]
 STACK = "token-broker"
@@ -301,8 +302,7 @@ def copy_of_the_build(folder: Path) -> Path:
 def fresh_account(machine: Machine) -> Iterator[Deployment]:
     """An empty account on an emulator of its own, and the way to the API that will be in it."""
     certificates = make_certificates(machine.folder, f"*.execute-api.{REGION}.amazonaws.com")
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = int(listening.getsockname()[1])
+    port = free_port()
     secret = secrets.token_urlsafe(30)
     environment = {
         "PATH": os.environ["PATH"],

@@ -16,6 +16,7 @@ from pathlib import Path
 from broker_local import aws, lambdas
 from broker_local.seed import seed
 from broker_local.server import PROJECT, SANDBOX_CLIENT_SECRET, LocalBroker, local_template
+from broker_testing.ports import free_port
 
 STARTUP_SECONDS = 30
 
@@ -32,7 +33,7 @@ def ministack_program() -> Path | None:
 @contextmanager
 def running_ministack(program: Path) -> Iterator[str]:
     """ministack on a free port, empty; its endpoint."""
-    port = _free_port()
+    port = free_port()
     environment = os.environ | {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "LOG_LEVEL": "ERROR"}
     with subprocess.Popen(
         [program], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
@@ -59,11 +60,6 @@ def moved_to(broker: LocalBroker, endpoint: str) -> Iterator[None]:
     finally:
         aws.restore_environment(before)
         lambdas.start_cold()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:

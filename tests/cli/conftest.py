@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import random
 import socket
 import subprocess
 import sys
@@ -22,8 +21,9 @@ from broker.store.registrations import Registrations
 from broker.store.registry import Registry
 from broker_cli import main
 from broker_local import aws
-from broker_local.listening import PortTakenError, listen
+from broker_local.listening import listen
 from broker_local.server import local_environment, local_template
+from broker_testing.ports import free_port
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ def cli_port() -> Iterator[int]:
 
     moto runs in a process of its own, because its state is module-global and other tests have a moto in this process.
     """
-    port, own, beside = two_ports()
-    beside.close()
+    port = free_port(2)
+    own = listen(port)
     for listening in own:
         threading.Thread(target=_take_calls, args=(listening,), daemon=True).start()
     words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port + 1)]
@@ -171,22 +171,6 @@ def operator(
         secrets.delete_secret(SecretId=secret["ARN"], ForceDeleteWithoutRecovery=True)
     secrets.create_secret(Name=environment["BROKER_KEYS_SECRET"])
     return Operator(cli_port, environment, aws_clients, monkeypatch, capsys)
-
-
-def two_ports() -> tuple[int, list[socket.socket], socket.socket]:
-    """A free port that is held, as a broker holds it, and the next one, held as well."""
-    for _ in range(100):
-        port = random.randrange(20000, 30000)
-        try:
-            own = listen(port)
-        except PortTakenError:
-            continue
-        try:
-            return port, own, socket.create_server(("127.0.0.1", port + 1))
-        except OSError:
-            for listening in own:
-                listening.close()
-    raise AssertionError("no two free ports side by side")
 
 
 def _take_calls(listening: socket.socket) -> None:

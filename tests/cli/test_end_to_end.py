@@ -13,16 +13,15 @@ import pytest
 from broker.protocol.clients import Client
 from broker_local.server import PROJECT
 from broker_testing.journey import CALLBACK, Login, TestClient, refresh, userinfo
+from broker_testing.ports import free_port
 
-from .conftest import Operator, two_ports
+from .conftest import Operator
 
 
 @pytest.fixture
 def running(operator: Operator) -> Iterator[Operator]:
     """An operator beside `make run`, in a process of its own as for a newcomer."""
-    port, own, beside = two_ports()
-    for listening in (*own, beside):
-        listening.close()
+    port = free_port(2)
     folders = ("layers/broker", "tools", "functions/sandbox")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(str(PROJECT / folder) for folder in folders)}
     words = [sys.executable, "-m", "broker_local", "--port", str(port)]

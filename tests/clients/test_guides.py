@@ -18,6 +18,7 @@ import pytest
 import requests
 
 from broker_testing.journey import CALLBACK, Login, TestClient, register
+from broker_testing.ports import free_port
 
 GUIDES = Path(__file__).parent / "guides"
 TIMEOUT = 30
@@ -87,9 +88,7 @@ def test_the_php_sample(base: str, tmp_path: Path) -> None:
 @contextmanager
 def php_server(folder: Path) -> Iterator[str]:
     """PHP's own web server over a folder; its URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = ["php", "-S", f"127.0.0.1:{port}", "-t", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

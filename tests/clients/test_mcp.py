@@ -16,6 +16,7 @@ import requests
 
 from broker.protocol.registration_policy import RegistrationPolicy
 from broker_testing.journey import CALLBACK, register
+from broker_testing.ports import free_port
 from broker_testing.registration import policy_is
 from clients.conftest import HERE, MODULES, RunScript, script_environment
 from clients.person import Person
@@ -116,12 +117,6 @@ def conformance(words: list[str], person: Person, folder: Path) -> Checks:
     documents = [json.loads(path.read_text("utf-8")) for path in sorted(folder.rglob("checks.json"))]
     checks = {check["id"]: check["status"] for document in documents for check in document}
     return Checks(process.returncode, "".join(output), checks)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 def wait_until_it_listens(process: subprocess.Popen[str], port: int) -> None:

@@ -33,10 +33,10 @@ from broker_local.api_gateway import (
     refusal,
     to_event,
 )
-from broker_local.listening import PortTakenError, listen
 from broker_local.server import PROJECT, LocalBroker
 from broker_local.static import static_response
 from broker_local.template import Route
+from broker_testing.ports import free_port
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 GET = HttpRequest("GET", "/callback/redbooth", "HTTP/1.1", (), b"", "203.0.113.7", 3000)
@@ -502,21 +502,6 @@ def test_a_crash_says_nothing(echo_port: int) -> None:
         assert (answer.status, answer.body) == (500, b'{"message": "Internal Server Error"}')
 
 
-def free_ports() -> int:
-    """A port that is free together with its successor."""
-    while True:
-        sockets = listen(0)
-        port = int(sockets[0].getsockname()[1])
-        try:
-            sockets += listen(port + 1)
-        except (PortTakenError, OverflowError):
-            continue
-        finally:
-            for listening in sockets:
-                listening.close()
-        return port
-
-
 @contextmanager
 def make_run(port: int) -> Iterator[subprocess.Popen[str]]:
     """The program behind `make run`."""
@@ -534,10 +519,11 @@ def make_run(port: int) -> Iterator[subprocess.Popen[str]]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_make_run_serves_and_ends_cleanly(number: signal.Signals) -> None:
     """One line on standard output when it serves; Ctrl-C and SIGTERM end it without a traceback."""
-    port = free_ports()
+    port = free_port(2)
     with make_run(port) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == f"ready: http://localhost:{port}\n"
+        assert process.stdout is not None and process.stderr is not None
+        ready = process.stdout.readline()
+        assert ready == f"ready: http://localhost:{port}\n", process.stderr.read()
         metadata = json.loads(ask(port, "GET", "/.well-known/oauth-authorization-server").body)
         assert metadata["issuer"] == f"http://localhost:{port}"
         process.send_signal(number)
@@ -550,7 +536,7 @@ def test_make_run_serves_and_ends_cleanly(number: signal.Signals) -> None:
 @pytest.mark.parametrize("offset", [0, 1])
 def test_a_taken_port_gets_one_sentence(offset: int) -> None:
     """Whether the broker's own or moto's, and whichever of the two loopback addresses is taken."""
-    port = free_ports()
+    port = free_port(2)
     with closing(socket.create_server(("127.0.0.1", port + offset))), make_run(port) as process:
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (2, "")

@@ -22,6 +22,7 @@ from broker.upstream.http import (
     UpstreamRequest,
     UpstreamResponse,
 )
+from broker_testing.ports import free_port
 
 from .scripted import Script, ScriptedServer, dribbles, floods, keeps_silent, says, serving, whole
 
@@ -172,16 +173,9 @@ def test_broken_answers(data: bytes, kind: TransportKind, status: int | None) ->
     assert (problem.kind, problem.status, problem.sent) == (kind, status, True)
 
 
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    assert isinstance(port, int)
-    return port
-
-
 def test_a_refused_connection_sent_nothing() -> None:
     with pytest.raises(TransportError) as caught:
-        client().send(UpstreamRequest("GET", f"http://127.0.0.1:{closed_port()}/"), Deadline.after(5))
+        client().send(UpstreamRequest("GET", f"http://127.0.0.1:{free_port()}/"), Deadline.after(5))
     assert (caught.value.kind, caught.value.sent) == (TransportKind.UNREACHABLE, False)
 
 

@@ -6,7 +6,6 @@ whose provider token has expired, and at the profile.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ import requests
 
 from broker.runtime import runtime
 from broker_testing.journey import Login, register, revoke
+from broker_testing.ports import free_port
 from upstreams.held import Held, logged_in, pass_time
 from upstreams.servers import Upstream
 
@@ -255,8 +255,7 @@ def test_a_server_that_is_gone_and_comes_back(base: str, mock: Upstream) -> None
     held = short_lived(base, mock)
     pass_time(mock, SHORT + 1)
     here = mock.entry
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        nowhere = f"http://127.0.0.1:{nobody.getsockname()[1]}/token"
+    nowhere = f"http://127.0.0.1:{free_port()}/token"
     client = register(base, providers=(mock.name,))
     runtime().registry.update_provider(replace(here, overrides={"token.url": nowhere}))
     try:
