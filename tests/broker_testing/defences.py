@@ -37,7 +37,7 @@ from broker.store.grants import Grant, Grants
 from broker.upstream import api
 from broker.upstream.api import ApiCall
 from broker.upstream.authorization import CallbackAnswer, read_callback
-from broker.upstream.schema import Provider
+from broker.upstream.provider import Provider
 from broker.upstream.serve import ServedDialect
 
 TakeOut = Callable[[pytest.MonkeyPatch], None]

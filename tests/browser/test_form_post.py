@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page
 
-from broker.upstream.schema import Provider
+from broker.upstream.provider import Provider
 from broker_testing.apple import FakeApple, registered_apple
 from broker_testing.journey import CALLBACK, Login, register
 

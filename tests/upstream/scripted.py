@@ -11,7 +11,8 @@ from urllib.parse import parse_qsl, urlsplit
 from broker.upstream import catalogue
 from broker.upstream.dialect import Credentials
 from broker.upstream.http import Deadline, TransportError, UpstreamRequest, UpstreamResponse
-from broker.upstream.schema import Provider, merge_overrides, parse_provider
+from broker.upstream.provider import Provider
+from broker.upstream.schema import merge_overrides, parse_provider
 from broker.upstream.tokens import UpstreamTokens
 
 NOW = 1_700_000_000

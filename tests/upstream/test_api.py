@@ -12,8 +12,8 @@ from broker.upstream.api import MAX_BODY, ApiAnswer, ApiCall, call_api
 from broker.upstream.api_rules import BadCall
 from broker.upstream.failures import FailureKind, UpstreamFailure
 from broker.upstream.http import BoundedHttp, Deadline, Sender, TransportError, TransportKind
+from broker.upstream.provider import Provider
 from broker.upstream.reader import ProviderFileError
-from broker.upstream.schema import Provider
 from broker.upstream.tokens import UpstreamTokens
 
 from .scripted import (

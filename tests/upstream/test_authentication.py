@@ -14,7 +14,9 @@ from broker.upstream.dialect import exchange_code, refresh_tokens, revoke_tokens
 from broker.upstream.failures import FailureKind, UpstreamFailure
 from broker.upstream.hooks import HOOKS, SELF_STATED, Hook, stated_claims
 from broker.upstream.http import Deadline, TransportError, TransportKind, UpstreamRequest, UpstreamResponse
-from broker.upstream.schema import Provider, ProviderFileError, parse_provider
+from broker.upstream.provider import Provider
+from broker.upstream.reader import ProviderFileError
+from broker.upstream.schema import parse_provider
 from broker.upstream.signing import ALGORITHMS, Algorithm, BadClientKey, ClientKey, new_key
 from broker.upstream.tokens import UpstreamTokens
 from broker_testing.signing import ASSERTION_TYPE

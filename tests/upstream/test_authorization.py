@@ -4,7 +4,7 @@ import pytest
 
 from broker.upstream.authorization import CallbackAnswer, CallbackProblem
 from broker.upstream.dialect import authorization_url, callback_redirect_uri, read_callback
-from broker.upstream.schema import Provider
+from broker.upstream.provider import Provider
 from broker.upstream.templates import TemplateError
 
 from .scripted import CREDENTIALS, from_catalogue, plain, query_of

@@ -14,8 +14,8 @@ from broker.upstream.dialect import (
 )
 from broker.upstream.failures import FailureKind, UpstreamFailure
 from broker.upstream.http import Sender, UpstreamRequest
+from broker.upstream.provider import Provider
 from broker.upstream.renewal import can_refresh, refresh_due_at
-from broker.upstream.schema import Provider
 from broker.upstream.tokens import UpstreamTokens
 
 from .scripted import (

@@ -15,7 +15,8 @@ from broker.upstream.failures import (
     scrub,
 )
 from broker.upstream.http import BoundedHttp, Deadline, Sender, TransportError, TransportKind, UpstreamResponse
-from broker.upstream.schema import Provider, parse_provider
+from broker.upstream.provider import Provider
+from broker.upstream.schema import parse_provider
 
 from .scripted import (
     CREDENTIALS,

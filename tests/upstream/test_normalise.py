@@ -14,7 +14,7 @@ from broker.upstream.dialect import exchange_code, fetch_profile, read_callback,
 from broker.upstream.failures import UpstreamFailure
 from broker.upstream.http import UpstreamResponse
 from broker.upstream.normalise import YEAR, Received, read_tokens
-from broker.upstream.schema import Provider
+from broker.upstream.provider import Provider
 from broker.upstream.tokens import UpstreamTokens
 
 from .scripted import CREDENTIALS, NOW, TOKENS, answer, deadline, from_catalogue, http_of, plain

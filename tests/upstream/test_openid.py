@@ -14,7 +14,8 @@ from broker.upstream.discovery import AGAIN_SECONDS, CACHE_SECONDS, PATH, STALE_
 from broker.upstream.failures import UpstreamFailure, answer_in_callback
 from broker.upstream.http import BoundedHttp, TransportError, TransportKind, UpstreamResponse
 from broker.upstream.id_token import Expected, check, half_hash, kept_profile
-from broker.upstream.schema import Discovered, Provider, parse_provider
+from broker.upstream.provider import Discovered, Provider
+from broker.upstream.schema import parse_provider
 from broker.upstream.tokens import UpstreamTokens
 
 from .scripted import NOW, ScriptedHttp, answer, deadline, http_of, says, serving, whole

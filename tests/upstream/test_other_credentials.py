@@ -9,7 +9,7 @@ import pytest
 from broker.upstream.dialect import Credentials, exchange_code, fetch_profile, refresh_tokens, revoke_tokens
 from broker.upstream.failures import FailureKind, UpstreamFailure
 from broker.upstream.http import TransportError, TransportKind, UpstreamResponse
-from broker.upstream.schema import Provider
+from broker.upstream.provider import Provider
 
 from .scripted import (
     CREDENTIALS,

@@ -7,15 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.upstream import catalogue
-from broker.upstream.schema import (
-    OAUTH_CODES,
-    OkTest,
-    Provider,
-    ProviderFileError,
-    TokenPlacement,
-    merge_overrides,
-    parse_provider,
-)
+from broker.upstream.oauth_codes import OAUTH_CODES
+from broker.upstream.provider import OkTest, Provider, TokenPlacement
+from broker.upstream.reader import ProviderFileError
+from broker.upstream.schema import merge_overrides, parse_provider
 from broker.upstream.templates import TemplateError, check_url, fill, fill_url, host_is_open, placeholders
 
 from .scripted import PLAIN, from_catalogue, plain

@@ -42,8 +42,8 @@ from broker.upstream.discovery import PATH, Discovery
 from broker.upstream.failures import UpstreamFailure
 from broker.upstream.http import Deadline, UpstreamRequest, UpstreamResponse
 from broker.upstream.id_token import Expected, check
+from broker.upstream.provider import Provider
 from broker.upstream.registered import dialect_of
-from broker.upstream.schema import Provider
 from broker.upstream.signing import new_key
 from broker.upstream.tokens import UpstreamTokens
 

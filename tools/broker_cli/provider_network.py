@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from broker import clock
 from broker.upstream.addresses import may_be_called, parse_address
 from broker.upstream.http import MAX_ADDRESSES, no_connection, system_resolver
-from broker.upstream.schema import Provider
+from broker.upstream.provider import Provider
 from broker.upstream.templates import TemplateError, fill_url
 from broker_cli.findings import Finding, cannot_say, right, wrong
 

@@ -22,8 +22,8 @@ from broker.upstream.dialect import exchange_code, fetch_profile, revoke_tokens
 from broker.upstream.discovery import MAX_DOCUMENT, Discovery, DiscoveryFailed, Metadata
 from broker.upstream.failures import FailureKind, UpstreamFailure
 from broker.upstream.http import BoundedHttp, Deadline, Sender, TransportError, UpstreamRequest
+from broker.upstream.provider import Provider
 from broker.upstream.registered import dialect_of
-from broker.upstream.schema import Provider
 from broker.upstream.signing import ClientKey, new_key
 from broker.upstream.tokens import UpstreamTokens
 from broker_cli import provider_network, provider_verdicts

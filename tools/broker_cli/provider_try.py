@@ -35,9 +35,10 @@ from broker.upstream.dialect import exchange_code, fetch_profile, refresh_tokens
 from broker.upstream.discovery import DiscoveryFailed
 from broker.upstream.failures import UpstreamFailure
 from broker.upstream.http import BoundedHttp, Deadline, Sender, UpstreamRequest, UpstreamResponse
+from broker.upstream.provider import Provider
+from broker.upstream.reader import ProviderFileError
 from broker.upstream.registered import dialect_of
 from broker.upstream.renewal import can_refresh
-from broker.upstream.schema import Provider, ProviderFileError
 from broker.upstream.tokens import UpstreamTokens
 from broker_cli.connection import Connection, connect
 from broker_cli.failures import ServiceFailure, WrongInput

@@ -19,8 +19,9 @@ from broker import clock
 from broker.store.registry import AlreadyExists, NotFound, ProviderEntry
 from broker.store.secrets import ProviderSecret
 from broker.upstream import catalogue
+from broker.upstream.provider import Provider
+from broker.upstream.reader import ProviderFileError
 from broker.upstream.registered import dialect_of
-from broker.upstream.schema import Provider, ProviderFileError
 from broker.upstream.signing import ALGORITHMS, Algorithm, BadClientKey, ClientKey, new_key
 from broker_cli.connection import Connection, connect
 from broker_cli.failures import ServiceFailure, WrongInput, aws_failures

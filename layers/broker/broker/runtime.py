@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from broker.upstream.client_keys import ClientKeys
     from broker.upstream.discovery import Discovery, Metadata
     from broker.upstream.http import BoundedHttp
-    from broker.upstream.schema import Provider
+    from broker.upstream.provider import Provider
 
 
 class ProviderUnusable(Exception):
@@ -234,8 +234,8 @@ class Runtime:
         return provider
 
     def _parsed(self, entry: ProviderEntry) -> tuple[Metadata | None, Provider]:
+        from broker.upstream.reader import ProviderFileError
         from broker.upstream.registered import dialect_of
-        from broker.upstream.schema import ProviderFileError
 
         try:
             provider = dialect_of(entry, local=self.settings.local)

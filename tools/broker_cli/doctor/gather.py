@@ -13,7 +13,7 @@ from broker import clock
 from broker.crypto.keys import KeyRing, parse
 from broker.store.registry import ProviderEntry
 from broker.upstream.http import BoundedHttp, Deadline, TransportError, UpstreamRequest, UpstreamResponse
-from broker.upstream.schema import ProviderFileError
+from broker.upstream.reader import ProviderFileError
 from broker_cli.connection import Connection
 from broker_cli.doctor.gather_stack import StackReader
 from broker_cli.doctor.snapshot import Endpoint, ProviderFacts, Snapshot

@@ -11,7 +11,7 @@ from broker.crypto.keys import KeyRing
 from broker.protocol.clients import Client
 from broker.protocol.registration_policy import RegistrationPolicy
 from broker.settings import Settings
-from broker.upstream.schema import Provider
+from broker.upstream.provider import Provider
 
 
 @dataclass(frozen=True)

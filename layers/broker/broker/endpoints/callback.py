@@ -39,7 +39,7 @@ from broker.upstream.tokens import UpstreamTokens
 from broker.upstream.transport import Deadline
 
 if TYPE_CHECKING:
-    from broker.upstream.schema import Provider
+    from broker.upstream.provider import Provider
 
 _KINDS = {kind.code: kind for kind in (ACCESS_DENIED, SERVER_ERROR, TEMPORARILY_UNAVAILABLE)}
 

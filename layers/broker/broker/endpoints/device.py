@@ -31,7 +31,7 @@ from broker.store.aws import StoreUnavailable
 from broker.store.grants import Grant, Refused
 
 if TYPE_CHECKING:
-    from broker.upstream.schema import Provider
+    from broker.upstream.provider import Provider
 
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 _NOT_GOOD = "This code is not valid, has expired or was already used. Please check the code that your device shows."

@@ -43,7 +43,7 @@ from broker.upstream.transport import Deadline
 
 if TYPE_CHECKING:
     from broker.store.grants import Link
-    from broker.upstream.schema import Provider
+    from broker.upstream.provider import Provider
 
 NAME = "token-broker"
 SERVED = ("HEAD", *METHODS)

@@ -18,7 +18,7 @@ from broker.store.grants import Grant
 from broker.upstream.authorization import authorization_url
 
 if TYPE_CHECKING:
-    from broker.upstream.schema import Provider
+    from broker.upstream.provider import Provider
 
 
 @dataclass(frozen=True)

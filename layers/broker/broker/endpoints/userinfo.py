@@ -39,7 +39,7 @@ from broker.upstream.failures import UpstreamFailure, answer_in_userinfo
 
 if TYPE_CHECKING:
     from broker.upstream.dialect import Profile
-    from broker.upstream.schema import Provider
+    from broker.upstream.provider import Provider
 
 REFUSED = "userinfo.refused"
 """The audit event for an access token whose login has ended."""

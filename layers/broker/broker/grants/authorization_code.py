@@ -26,7 +26,7 @@ from broker.upstream.renewal import can_refresh
 from broker.upstream.tokens import UpstreamTokens
 
 if TYPE_CHECKING:
-    from broker.upstream.schema import Provider
+    from broker.upstream.provider import Provider
 
 _CODE_PURPOSE = "token-broker grant secret under code"
 

@@ -32,7 +32,7 @@ from broker.upstream.failures import UpstreamFailure
 from broker.upstream.tokens import UpstreamTokens
 
 if TYPE_CHECKING:
-    from broker.upstream.schema import Provider, TokenPlacement
+    from broker.upstream.provider import Provider, TokenPlacement
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from broker.protocol.pkce import s256
 from broker.upstream.authorization import STATE_IN_REDIRECT, callback_redirect_uri
 
 if TYPE_CHECKING:
-    from broker.upstream.schema import Provider
+    from broker.upstream.provider import Provider
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from broker.upstream.transport import Deadline
 
 if TYPE_CHECKING:
     from broker.upstream.authorization import Credentials
-    from broker.upstream.schema import Provider
+    from broker.upstream.provider import Provider
 
 _PURPOSE = "token-broker upstream tokens"
 COOL_DOWN = 5

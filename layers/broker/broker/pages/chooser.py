@@ -17,7 +17,7 @@ from broker.protocol.parameters import Parameters
 from broker.runtime import ProviderUnusable, Runtime
 
 if TYPE_CHECKING:
-    from broker.upstream.schema import Provider
+    from broker.upstream.provider import Provider
 
 
 def render(request: Request, runtime: Runtime, client: Client, parameters: Parameters) -> Response:

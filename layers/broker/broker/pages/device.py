@@ -16,7 +16,7 @@ from broker.protocol.errors import ACCESS_DENIED, TEMPORARILY_UNAVAILABLE, OAuth
 from broker.store.grants import Grant
 
 if TYPE_CHECKING:
-    from broker.upstream.schema import Provider
+    from broker.upstream.provider import Provider
 
 
 def enter(request: Request, prefilled: str, token: str, *, problem: str = "", status: int = 200) -> Response:

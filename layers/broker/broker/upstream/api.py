@@ -22,7 +22,7 @@ from broker.upstream.tokens import UpstreamTokens
 from broker.upstream.transport import Deadline, Sender, TransportError, UpstreamRequest, UpstreamResponse
 
 if TYPE_CHECKING:
-    from broker.upstream.schema import Provider
+    from broker.upstream.provider import Provider
 
 SAFE = frozenset({"GET", "HEAD"})
 """Methods that change nothing (RFC 9110 section 9.2.1): only these are ever sent twice."""

@@ -17,7 +17,7 @@ from broker.upstream.hooks import SecretRequest
 from broker.upstream.signing import ASSERTION_TYPE, BadClientKey, ClientKey, client_assertion
 
 if TYPE_CHECKING:
-    from broker.upstream.schema import BasicEncoding, ClientAuth, Provider
+    from broker.upstream.provider import BasicEncoding, ClientAuth, Provider
 
 
 @dataclass(frozen=True)

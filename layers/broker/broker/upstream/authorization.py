@@ -20,7 +20,7 @@ from broker.upstream.signing import ClientKey
 from broker.upstream.templates import fill, fill_url
 
 if TYPE_CHECKING:
-    from broker.upstream.schema import Provider
+    from broker.upstream.provider import Provider
 
 STATE_IN_REDIRECT = "txn"
 _VSCHAR = re.compile(r"[ -~]+")

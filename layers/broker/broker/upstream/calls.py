@@ -21,7 +21,7 @@ from broker.upstream.tokens import UpstreamTokens
 from broker.upstream.transport import Deadline, Sender, TransportError, UpstreamRequest
 
 if TYPE_CHECKING:
-    from broker.upstream.schema import BasicEncoding, Body, ClientAuth, OkTest, Provider
+    from broker.upstream.provider import BasicEncoding, Body, ClientAuth, OkTest, Provider
 
 Sleep = Callable[[float], None]
 # The part of the deadline that a first attempt may use where a second one is allowed after a timeout.

@@ -30,7 +30,7 @@ from broker.upstream.tokens import UpstreamTokens
 from broker.upstream.transport import Deadline, Sender
 
 if TYPE_CHECKING:
-    from broker.upstream.schema import Provider, TokenDialect, UserinfoDialect
+    from broker.upstream.provider import Provider, TokenDialect, UserinfoDialect
 
 __all__ = [
     "CallbackAnswer",

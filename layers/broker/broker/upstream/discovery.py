@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from broker.protocol import jws
 from broker.upstream.answers import read_answer
-from broker.upstream.schema import ClientAuth, Discovered, merge_overrides
+from broker.upstream.provider import ClientAuth, Discovered
+from broker.upstream.schema import merge_overrides
 from broker.upstream.templates import TemplateError, check_url
 from broker.upstream.transport import Deadline, Sender, TransportError, UpstreamRequest
 

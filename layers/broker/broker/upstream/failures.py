@@ -18,7 +18,7 @@ from broker.upstream.paths import first, lookup
 from broker.upstream.transport import TransportError, TransportKind
 
 if TYPE_CHECKING:
-    from broker.upstream.schema import ErrorDialect, OkTest
+    from broker.upstream.provider import ErrorDialect, OkTest
 
 RETRY_AFTER_DEFAULT = 5
 RETRY_AFTER_MOST = 60

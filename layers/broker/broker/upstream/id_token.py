@@ -21,7 +21,7 @@ from broker.upstream.tokens import UpstreamTokens
 from broker.upstream.transport import Deadline
 
 if TYPE_CHECKING:
-    from broker.upstream.schema import Provider
+    from broker.upstream.provider import Provider
 
 SKEW = 300
 MAX_BYTES = 64 * 1024

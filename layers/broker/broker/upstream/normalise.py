@@ -19,7 +19,7 @@ from broker.upstream.paths import first, lookup
 from broker.upstream.tokens import UpstreamTokens
 
 if TYPE_CHECKING:
-    from broker.upstream.schema import Provider, TokenAnswerDialect, TokenDialect
+    from broker.upstream.provider import Provider, TokenAnswerDialect, TokenDialect
 
 YEAR = 365 * 24 * 3600
 MAX_TOKEN = 64 * 1024

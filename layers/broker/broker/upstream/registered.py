@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.upstream import catalogue
-from broker.upstream.schema import Provider, merge_overrides, parse_provider
+from broker.upstream.provider import Provider
+from broker.upstream.schema import merge_overrides, parse_provider
 
 if TYPE_CHECKING:
     from broker.store.registry import ProviderEntry

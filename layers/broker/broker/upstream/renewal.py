@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from broker.upstream.schema import Provider
+    from broker.upstream.provider import Provider
     from broker.upstream.tokens import UpstreamTokens
 
 MARGIN_MOST = 120

@@ -1,53 +1,39 @@
-"""The provider schema: what one TOML file may say about a provider, as frozen values.
+"""The provider schema: what one TOML file may say about a provider, read into a Provider.
 
 Everything left out has a default; an empty string removes a default; wherever a name may vary on the wire the value
-is a list of dotted paths of which the first hit wins. Must never hold a credential: client id and secret come from
-elsewhere, at use.
+is a list of dotted paths of which the first hit wins.
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal
 
 from broker.upstream.api_rules import AllowRule
-from broker.upstream.hooks import HOOKS, Hook
 from broker.upstream.oauth_codes import OAUTH_CODES
+from broker.upstream.placeholder_rules import RESERVED, check_placeholders
+from broker.upstream.provider import (
+    ApiDialect,
+    AuthorizeDialect,
+    BasicEncoding,
+    Body,
+    CallbackDialect,
+    ClientAuth,
+    Discovered,
+    ErrorDialect,
+    IdTokenDialect,
+    Method,
+    OkTest,
+    Provider,
+    RefreshDialect,
+    RevokeDialect,
+    TokenAnswerDialect,
+    TokenDialect,
+    TokenPlacement,
+    UserinfoDialect,
+    Variable,
+)
 from broker.upstream.reader import ProviderFileError, Table, shown
-from broker.upstream.templates import TemplateError, check_url, fill_url, host_is_open, placeholders
-
-__all__ = [
-    "CLAIMS",
-    "OAUTH_CODES",
-    "AllowRule",
-    "ApiDialect",
-    "AuthorizeDialect",
-    "CallbackDialect",
-    "Discovered",
-    "ErrorDialect",
-    "IdTokenDialect",
-    "OkTest",
-    "Provider",
-    "ProviderFileError",
-    "RefreshDialect",
-    "RevokeDialect",
-    "TokenAnswerDialect",
-    "TokenDialect",
-    "TokenPlacement",
-    "UserinfoDialect",
-    "Variable",
-    "merge_overrides",
-    "parse_provider",
-]
-
-State = Literal["echo", "redirect_query", "cookie"]
-Pkce = Literal["S256", "off"]
-Method = Literal["GET", "POST", "DELETE", "PUT", "PATCH"]
-ClientAuth = Literal["body", "basic", "none", "private_key_jwt"]
-BasicEncoding = Literal["form", "raw"]
-Body = Literal["form", "json", "query"]
-Using = Literal["refresh_token", "access_token"]
+from broker.upstream.templates import TemplateError, check_url, fill_url, placeholders
 
 MAX_TITLE = 60
 PROMPTS = ("login", "select_account")
@@ -57,260 +43,8 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_TEXT = re.compile(r"[ -~]*")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-_RESERVED = frozenset({"client_id", "client_secret", "access_token", "refresh_token", "code", "state"})
 # Parameters the interpreter owns in the authorization request: a file that set them would undo the state or PKCE.
 _OWNED_BY_AUTHORIZE = ("state", "code", "code_challenge", "code_challenge_method", "nonce", "scope")
-# No pattern that tells hosts apart matches this one.
-_FOREIGN_HOST = "attacker.invalid"
-
-
-@dataclass(frozen=True)
-class Variable:
-    """A `{name}` of a provider file. pattern: full-match regex; value: the operator's, None when it is kept from an
-    answer.
-    """
-
-    pattern: str
-    value: str | None = None
-
-    def matches(self, value: str) -> bool:
-        return re.fullmatch(self.pattern, value) is not None
-
-
-@dataclass(frozen=True)
-class OkTest:
-    """`{path, equals}`: an answer with status 200 is a success only if it says so."""
-
-    path: str
-    equals: str | int | float | bool
-
-
-@dataclass(frozen=True)
-class TokenPlacement:
-    """Where a call carries the access token: in a header (template `text`) or as a query parameter."""
-
-    place: Literal["header", "query"]
-    name: str
-    text: str = "{access_token}"
-
-
-@dataclass(frozen=True)
-class AuthorizeDialect:
-    """prompts: what a client may want the person to be asked, to the provider's word for it in its parameter `prompt`."""
-
-    url: str
-    params: Mapping[str, str]
-    rename: Mapping[str, str]
-    scope: tuple[str, ...]
-    scope_separator: str
-    scope_param: str
-    pkce: Pkce
-    state: State
-    prompts: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class CallbackDialect:
-    code: tuple[str, ...]
-    error: tuple[str, ...]
-    error_description: tuple[str, ...]
-    keep: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class TokenAnswerDialect:
-    """Where the token answer holds what; paths start at the first `root` that holds an access token, `keep` at the
-    top. scope_names: what the provider calls a scope, to the name by which it is asked for.
-    """
-
-    root: tuple[str, ...]
-    access_token: tuple[str, ...]
-    refresh_token: tuple[str, ...]
-    expires_in: tuple[str, ...]
-    expires_at: tuple[str, ...]
-    scope: tuple[str, ...]
-    keep: tuple[str, ...]
-    scope_names: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class TokenDialect:
-    """assertion_audience: whom client assertions are for: "token_endpoint", "issuer", or a URL. default_expires_in: seconds,
-    for providers whose answer names no end.
-    """
-
-    url: str
-    method: Method
-    auth: ClientAuth
-    assertion_audience: str
-    basic_encoding: BasicEncoding
-    body: Body
-    params: Mapping[str, str]
-    rename: Mapping[str, str]
-    headers: Mapping[str, str]
-    ok: OkTest | None
-    response: TokenAnswerDialect
-    default_expires_in: int | None
-
-
-@dataclass(frozen=True)
-class RefreshDialect(TokenDialect):
-    """using: which token buys the next one; margin: seconds before expiry at which a refresh is due, None for the
-    usual rule.
-    """
-
-    using: Using
-    margin: int | None
-
-
-@dataclass(frozen=True)
-class IdTokenDialect:
-    """issuers: what the provider writes for its issuer besides that itself. require: claims that whoever logs in must have."""
-
-    issuers: tuple[str, ...]
-    require: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class UserinfoDialect:
-    url: str
-    method: Method
-    params: Mapping[str, str]
-    headers: Mapping[str, str]
-    root: tuple[str, ...]
-    ok: OkTest | None
-    claims: Mapping[str, tuple[str, ...]]
-    token: TokenPlacement
-
-
-@dataclass(frozen=True)
-class ErrorDialect:
-    map: Mapping[str, str]
-    code: tuple[str, ...]
-    detail: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class RevokeDialect:
-    url: str
-    method: Method
-    auth: ClientAuth
-    basic_encoding: BasicEncoding
-    body: Body
-    params: Mapping[str, str]
-    headers: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class ApiDialect:
-    """retry: names of headers that say when to try again, for every answer of the provider. allow: what clients may call through
-    the proxy; forward: names (lower case) of further request headers that go on with it.
-    """
-
-    base: str | None
-    headers: Mapping[str, str]
-    retry: tuple[str, ...]
-    token: TokenPlacement
-    allow: tuple[AllowRule, ...] = ()
-    forward: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Discovered:
-    """What discovery says beside addresses. algorithms: for ID tokens, of those that the broker verifies; names_issuer:
-    the redirect always has `iss` (RFC 9207 section 3).
-    """
-
-    jwks_uri: str
-    algorithms: tuple[str, ...]
-    names_issuer: bool
-
-
-@dataclass(frozen=True)
-class Provider:
-    """One provider's dialect, checked. `authorize.url` and `token.url` are "" only where discovery is still to name them.
-
-    discovered: None until discovery was made, and for providers without an issuer.
-    title: what people call it, on pages; the name where the file does not say.
-    claims: where the profile and the ID token hold which claim, as lists of paths.
-    local: plain http to loopback was allowed when the file was read, and is for what a variable brings.
-    """
-
-    name: str
-    issuer: str | None
-    variables: Mapping[str, Variable]
-    authorize: AuthorizeDialect
-    callback: CallbackDialect
-    token: TokenDialect
-    refresh: RefreshDialect
-    id_token: IdTokenDialect
-    userinfo: UserinfoDialect | None
-    errors: ErrorDialect
-    revoke: RevokeDialect | None
-    api: ApiDialect
-    hook: str | None
-    title: str
-    claims: Mapping[str, tuple[str, ...]]
-    local: bool = False
-    discovered: Discovered | None = None
-
-    @property
-    def has_userinfo(self) -> bool:
-        """Without a userinfo URL the subject of a login cannot be known."""
-        return self.userinfo is not None
-
-    @property
-    def has_revoke(self) -> bool:
-        return self.revoke is not None
-
-    @property
-    def needs_discovery(self) -> bool:
-        """Whether the issuer is asked for addresses or for the keys of ID tokens. An OAuth server that has an issuer for its
-        redirects alone (RFC 9207) need not speak OpenID."""
-        return self.has_id_token or (self.issuer is not None and (not self.authorize.url or not self.token.url))
-
-    @property
-    def has_id_token(self) -> bool:
-        """Whether every login brings an ID token."""
-        return self.issuer is not None and "openid" in self.authorize.scope
-
-    @property
-    def uses_pkce(self) -> bool:
-        return self.authorize.pkce == "S256"
-
-    @property
-    def needs_key(self) -> bool:
-        """Whether the broker signs at this provider, so that a private key has to be in the provider's secret."""
-        return self._makes_secret or "private_key_jwt" in self._auth_methods
-
-    @property
-    def needs_secret(self) -> bool:
-        """Whether a client secret that the provider gave has to be in the provider's secret."""
-        return not self._makes_secret and not self._auth_methods.isdisjoint({"body", "basic"})
-
-    @property
-    def _auth_methods(self) -> frozenset[ClientAuth]:
-        return frozenset(call.auth for call in (self.token, self.refresh, self.revoke) if call is not None)
-
-    @property
-    def _makes_secret(self) -> bool:
-        return self.python_hook is not None and self.python_hook.client_secret is not None
-
-    @property
-    def answers_by_form(self) -> bool:
-        """Whether the browser brings the answer in a POST from the provider's site (OAuth 2.0 Form Post Response Mode)."""
-        return self.authorize.params.get("response_mode") == "form_post"
-
-    @property
-    def python_hook(self) -> Hook | None:
-        """What the provider needs beyond its file; None for most."""
-        return HOOKS.get(self.hook or "")
-
-    def usable_problem(self) -> str | None:
-        """One sentence saying why this broker cannot run the provider, or None."""
-        if self.hook is not None and self.hook not in HOOKS:
-            return f"{self.name} needs the Python hook {shown(self.hook)}, which this broker does not have."
-        return None
 
 
 def merge_overrides(document: Mapping[str, object], overrides: Mapping[str, object]) -> dict[str, object]:
@@ -389,7 +123,7 @@ def parse_provider(
         discovered=discovered,
     )
     top.done()
-    _Placeholders(provider, source).check()
+    check_placeholders(provider, source)
     _check_hook(provider, top)
     if provider.id_token.require and not provider.has_id_token:
         # Or nobody would look at the claims, and everybody could log in.
@@ -436,7 +170,7 @@ def _issuer(top: Table, variables: Mapping[str, Variable], *, local: bool) -> st
 def _variables(table: Table, values: Mapping[str, str]) -> Mapping[str, Variable]:
     declared: dict[str, Variable] = {}
     for name, entry in table.tables().items():
-        if name in _RESERVED or not _VARIABLE_NAME.fullmatch(name):
+        if name in RESERVED or not _VARIABLE_NAME.fullmatch(name):
             raise table.error(name, "is not a name a variable can have")
         pattern = entry.text("pattern")
         if pattern is None:
@@ -512,7 +246,7 @@ def _callback(table: Table) -> CallbackDialect:
 def _keep(table: Table) -> tuple[str, ...]:
     names = table.words("keep")
     for name in names:
-        if name in _RESERVED or not _VARIABLE_NAME.fullmatch(name):
+        if name in RESERVED or not _VARIABLE_NAME.fullmatch(name):
             raise table.error("keep", f"{shown(name)} is not a name a variable can have")
     return names
 
@@ -777,128 +511,3 @@ def _forward(table: Table) -> tuple[str, ...]:
         if not _HEADER_NAME.fullmatch(name) or _NEVER_FORWARDED.fullmatch(name):
             raise table.error("forward", f"{shown(name)} is not a header that a client may choose")
     return names
-
-
-@dataclass(frozen=True)
-class _Use:
-    """One text with placeholders: where it stands, and which names may fill it."""
-
-    field: str
-    text: str
-    allowed: frozenset[str]
-    is_url: bool = False
-
-
-@dataclass(frozen=True)
-class _Placeholders:
-    """The check of every placeholder: declared, allowed where it stands, matched by a pattern, and no open door to
-    foreign hosts.
-    """
-
-    provider: Provider
-    source: str
-    _operator: frozenset[str] = field(init=False)
-    _of_callback: frozenset[str] = field(init=False)
-    _of_token: frozenset[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        provider = self.provider
-        kept_later = frozenset((*provider.token.response.keep, *provider.refresh.response.keep))
-        of_callback = frozenset(provider.callback.keep)
-        object.__setattr__(self, "_of_callback", of_callback)
-        object.__setattr__(self, "_of_token", of_callback | kept_later)
-        object.__setattr__(self, "_operator", frozenset(provider.variables) - of_callback - kept_later)
-
-    def check(self) -> None:
-        for name in sorted(self._of_token):
-            variable = self.provider.variables.get(name)
-            if variable is not None and variable.value is not None:
-                raise ProviderFileError(
-                    self.source, f"vars.{name}", "is kept from the provider's answers and takes no value"
-                )
-        for use in self._uses():
-            for name in placeholders(use.text):
-                self._check_name(use, name)
-            if use.is_url:
-                self._check_url(use)
-
-    def _uses(self) -> Iterable[_Use]:
-        provider = self.provider
-        client, secret = frozenset({"client_id"}), frozenset({"client_id", "client_secret"})
-        yield from self._at("authorize", provider.authorize.url, provider.authorize.params, self._operator | client)
-        exchange = self._operator | self._of_callback
-        yield from self._at(
-            "token", provider.token.url, provider.token.params, exchange | secret | {"state"}, provider.token.headers
-        )
-        every = self._operator | self._of_token | secret
-        refresh = provider.refresh
-        yield from self._at(
-            "refresh", refresh.url, refresh.params, every | {"access_token", "refresh_token"}, refresh.headers
-        )
-        every |= {"access_token"}
-        if userinfo := provider.userinfo:
-            yield from self._at("userinfo", userinfo.url, userinfo.params, every, userinfo.headers)
-            yield _Use("userinfo.token", userinfo.token.text, every)
-        if revoke := provider.revoke:
-            yield from self._at("revoke", revoke.url, revoke.params, every | {"refresh_token"}, revoke.headers)
-        yield from self._at("api", provider.api.base or "", {}, every, provider.api.headers)
-        yield _Use("api.token", provider.api.token.text, every)
-
-    def _at(
-        self,
-        table: str,
-        url: str,
-        params: Mapping[str, str],
-        allowed: frozenset[str],
-        headers: Mapping[str, str] = MappingProxyType({}),
-    ) -> Iterable[_Use]:
-        """The uses of one endpoint. A URL of ours ends in logs and proxies: it never takes a secret or a token."""
-        url_field = "api.base" if table == "api" else f"{table}.url"
-        if url:
-            yield _Use(
-                url_field, url, allowed - {"client_secret", "access_token", "refresh_token", "state"}, is_url=True
-            )
-        for name, text in params.items():
-            yield _Use(f"{table}.params.{name}", text, allowed)
-        for name, text in headers.items():
-            yield _Use(f"{table}.headers.{name}", text, allowed)
-
-    def _check_name(self, use: _Use, name: str) -> None:
-        if name in use.allowed:
-            if name in _RESERVED:
-                return
-            variable = self.provider.variables.get(name)
-            if variable is None:
-                raise self._error(use, f"{{{name}}} needs vars.{name}.pattern, which says what its value may be")
-            if variable.value is None and name in self._operator:
-                raise ProviderFileError(self.source, f"vars.{name}", f"needs a value: {use.field} uses it")
-            return
-        if name in _RESERVED:
-            raise self._error(use, f"{{{name}}} must not stand here")
-        if name in self.provider.variables:
-            raise self._error(use, f"{{{name}}} is not known yet at this step")
-        raise self._error(use, f"{{{name}}} is not declared: add vars.{name}.pattern")
-
-    def _check_url(self, use: _Use) -> None:
-        """Fill the URL as far as it is known and hold it against the rules; what comes later is checked again then."""
-        example = {"client_id": "x"}
-        for name in placeholders(use.text):
-            variable = self.provider.variables.get(name)
-            if variable is None:
-                continue
-            example[name] = variable.value or ("https://x.example" if use.text.startswith(f"{{{name}}}") else "x")
-            if variable.value is None and host_is_open(use.text, name) and _matches_any_host(variable):
-                raise ProviderFileError(
-                    self.source, f"vars.{name}.pattern", f"matches every host, and {use.field} would call it"
-                )
-        try:
-            fill_url(use.text, example, local=self.provider.local)
-        except TemplateError as problem:
-            raise self._error(use, str(problem)) from None
-
-    def _error(self, use: _Use, rule: str) -> ProviderFileError:
-        return ProviderFileError(self.source, use.field, rule)
-
-
-def _matches_any_host(variable: Variable) -> bool:
-    return any(variable.matches(value) for value in (_FOREIGN_HOST, f"https://{_FOREIGN_HOST}"))
