@@ -13,6 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from broker.runtime import runtime
+from broker.store import grant_search
+from broker.store.aws import client
+from broker.store.grants import Grant
 from broker_local import aws, lambdas
 from broker_local.seed import seed
 from broker_local.server import PROJECT, SANDBOX_CLIENT_SECRET, LocalBroker, local_template
@@ -60,6 +64,11 @@ def moved_to(broker: LocalBroker, endpoint: str) -> Iterator[None]:
     finally:
         aws.restore_environment(before)
         lambdas.start_cold()
+
+
+def search(**wanted: str) -> Iterator[Grant]:
+    """The logins that the operator would find in the table that the handlers have."""
+    return grant_search.search(client("dynamodb"), runtime().settings.grants_table, **wanted)
 
 
 def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:

@@ -328,11 +328,11 @@ def test_the_lease_and_the_cool_down_are_shown(registered: Operator) -> None:
     grant = _active(registered)
     _, link = registered.grants.read(grant.grant_id)
     assert link is not None
-    registered.grants.take_lease(link, "planted-lease", 15)
+    registered.grants.links.take_lease(link, "planted-lease", 15)
     upstream = registered.json("grant", "show", grant.grant_id)["upstream"]
     assert (upstream["leased"], upstream["lease_until"]) == (True, registered.now + 15)
     assert "being refreshed at this moment" in registered("grant", "show", grant.grant_id).out
-    registered.grants.release_lease(link, "planted-lease", registered.now + 300)
+    registered.grants.links.release_lease(link, "planted-lease", registered.now + 300)
     upstream = registered.json("grant", "show", grant.grant_id)["upstream"]
     assert (upstream["leased"], upstream["cooling_down"], upstream["cool_until"]) == (False, True, registered.now + 300)
     assert "a refresh failed; none is tried before" in registered("grant", "show", grant.grant_id).out

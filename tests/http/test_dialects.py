@@ -17,6 +17,7 @@ from broker.store.counters import Counters
 from broker.upstream import serve
 from broker_testing.journey import CALLBACK, Login, TestClient, change, post_form, refresh, register, userinfo
 from broker_testing.sandbox import end_at_provider
+from broker_testing.stores import search
 
 TIMEOUT = 30
 DIALECTS = ("infolobby", "lockitnetwork", "phpapi", "redbooth", "iternio")
@@ -461,8 +462,8 @@ def test_a_client_of_a_dialect_that_is_not_first_party_asks_for_consent(base: st
 def test_what_is_kept_for_the_dialect_is_gone_once_the_code_is_out(base: str) -> None:
     client = application(base, "iternio")
     code = code_of(client, "iternio", state="s")
-    grants = list(runtime().grants.search(client_id=client.client_id))
+    grants = list(search(client_id=client.client_id))
     assert grants == [], "not active yet"
     assert redeem(client, "iternio", code).status_code == 200
-    (grant,) = runtime().grants.search(client_id=client.client_id)
+    (grant,) = search(client_id=client.client_id)
     assert (grant.dialect, grant.state, grant.code_sealed) == ("", None, b"")

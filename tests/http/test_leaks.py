@@ -27,7 +27,8 @@ from broker.encoding import b64url, from_b64url
 from broker.grants import authorization_code, vault
 from broker.runtime import runtime
 from broker.store.aws import StoreUnavailable
-from broker.store.grants import Grant, Grants, Link
+from broker.store.grants import Grant, Grants
+from broker.store.links import Link
 from broker_local.server import SANDBOX_CLIENT_SECRET, LocalBroker
 from broker_testing.journey import Login, TestClient, pkce_pair, post_form, refresh, register, revoke, userinfo
 from broker_testing.sandbox import forget_faults, order_fault

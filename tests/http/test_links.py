@@ -170,7 +170,7 @@ def test_an_access_without_a_refresh_token_that_is_withdrawn_is_noticed_too(base
 def test_a_login_whose_tokens_are_gone_is_ended(base: str, bus: Subscriber) -> None:
     held, other = logged_in(base), logged_in(base)
     for one in (held, other):
-        runtime().grants.drop_link(one.grant_id)
+        runtime().grants.links.drop(one.grant_id)
     assert (held.userinfo().status_code, held.grant.end_detail) == (401, "gone")
     pass_time(LIFETIME + 1)
     assert (other.refresh().status_code, other.grant.end_detail) == (400, "gone")

@@ -22,7 +22,8 @@ from broker.grants import ending, vault
 from broker.runtime import runtime
 from broker.store import rescue
 from broker.store.aws import StoreUnavailable
-from broker.store.grants import Grant, Grants, Link
+from broker.store.grants import Grant, Grants
+from broker.store.links import Link, Links
 from broker.store.rescue import RescueQueue
 from broker.store.secrets import CredentialStore
 from broker.upstream.http import BoundedHttp, Deadline, UpstreamRequest, UpstreamResponse
@@ -80,7 +81,7 @@ class Held:
 
     @property
     def link(self) -> Link:
-        link = runtime().grants.read_link(self.handle.grant_id)
+        link = runtime().grants.links.read(self.handle.grant_id)
         assert link is not None
         return link
 
@@ -116,7 +117,7 @@ def rescued(base: str) -> Held:
     """A login whose new provider token is in the queue, and whose lease has run out."""
     held = logged_in(base)
     pass_time(LIFETIME + 5)
-    with refused_by_store(Grants, "write_link"):
+    with refused_by_store(Links, "write"):
         assert held.userinfo().status_code == 200
     assert waiting_messages() == 1
     assert held.link.version == 1
@@ -165,7 +166,7 @@ def test_whoever_comes_first_writes_for_everybody(base: str) -> None:
 def rescued_two(base: str) -> tuple[Held, Held]:
     first, second = logged_in(base), logged_in(base)
     pass_time(LIFETIME + 5)
-    with refused_by_store(Grants, "write_link"):
+    with refused_by_store(Links, "write"):
         assert [held.userinfo().status_code for held in (first, second)] == [200, 200]
     assert waiting_messages() == 2
     pass_time(AFTER_LEASE)
@@ -176,7 +177,7 @@ def test_a_message_that_is_older_than_the_table_changes_nothing(base: str) -> No
     """The version is the fence, and what is superseded is deleted: also what belongs to a login that has ended."""
     held, ended = rescued_two(base)
     written = replace(held.link, version=2, sealed=b"newer", due_at=held.link.due_at)
-    runtime().grants.write_link(written)
+    runtime().grants.links.write(written)
     assert revoke(ended.client, ended.tokens["refresh_token"]).status_code == 200
     third = logged_in(base)
     _leave_behind(third)
@@ -188,7 +189,7 @@ def test_a_message_that_is_older_than_the_table_changes_nothing(base: str) -> No
 def _leave_behind(held: Held) -> None:
     """An instance took the lease and died, before the provider was asked."""
     pass_time(LIFETIME + 5)
-    runtime().grants.take_lease(held.link, "of one who has died", runtime().settings.lease)
+    runtime().grants.links.take_lease(held.link, "of one who has died", runtime().settings.lease)
     pass_time(AFTER_LEASE)
 
 
@@ -251,7 +252,7 @@ def test_a_token_that_nothing_takes_is_lost(base: str, local_broker: LocalBroker
     """Row 26: the old refresh token is tried once more; a provider that takes it only once has then said its last word."""
     held = logged_in(base, provider)
     pass_time(lifetime + 5)
-    with refused_by_store(Grants, "write_link"), refused_by_store(RescueQueue, "send"):
+    with refused_by_store(Links, "write"), refused_by_store(RescueQueue, "send"):
         assert_unavailable(held.refresh())
     assert '"audit":"upstream.lost"' in local_broker.log_text()
     start_counting(base, provider)
@@ -265,7 +266,7 @@ def test_a_provider_that_takes_its_refresh_token_again_loses_nothing(base: str) 
     """Row 26, where the replay helps."""
     held = logged_in(base, "infolobby")
     pass_time(3600 + 5)
-    with refused_by_store(Grants, "write_link"), refused_by_store(RescueQueue, "send"):
+    with refused_by_store(Links, "write"), refused_by_store(RescueQueue, "send"):
         assert_unavailable(held.refresh())
     pass_time(AFTER_LEASE)
     assert held.refresh().status_code == 200
@@ -296,7 +297,7 @@ def test_an_older_message_of_the_same_login_does_not_hide_the_wanted_one(base: s
         assert held.refresh().status_code == 200
     assert (held.link.version, waiting_messages()) == (2, 1)
     pass_time(LIFETIME + 5)
-    with refused_by_store(Grants, "write_link"):
+    with refused_by_store(Links, "write"):
         assert held.refresh().status_code == 200
     assert (held.link.version, waiting_messages()) == (2, 2)
     pass_time(LIFETIME + AFTER_LEASE)
@@ -311,14 +312,14 @@ def test_an_older_message_of_the_same_login_does_not_hide_the_wanted_one(base: s
 @contextmanager
 def written_without_an_answer() -> Iterator[None]:
     """Every write of new tokens is done, but too late for whoever waits for it."""
-    write = Grants.write_link
+    write = Links.write
 
-    def slowly(grants: Grants, link: Link) -> None:
-        write(grants, link)
+    def slowly(links: Links, link: Link) -> None:
+        write(links, link)
         raise StoreUnavailable("it took too long")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Grants, "write_link", slowly)
+        patch.setattr(Links, "write", slowly)
         patch.setattr(vault, "WRITE_TRIES", 1)
         yield
 
@@ -447,7 +448,7 @@ def test_a_token_that_is_only_due_is_used_while_the_table_takes_nothing(base: st
     held = logged_in(base)
     pass_time(LIFETIME - 20)
     order_fault(base, STRICT, "token", "status", 503, times=2)
-    with refused_by_store(Grants, method):
+    with refused_by_store(Links, method):
         assert held.userinfo().status_code == 200
     forget_faults(base, STRICT)
 
@@ -467,7 +468,7 @@ def two_refreshers(base: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]
     def refuse(*_arguments: object) -> None:
         raise StoreUnavailable("ordered by a test")
 
-    monkeypatch.setattr(Grants, "renew_lease", refuse)
+    monkeypatch.setattr(Links, "renew_lease", refuse)
     yield held
     assert (held.grant.stage, held.link.version) == ("active", 2)
     pass_time(7205)
@@ -540,14 +541,14 @@ def test_who_took_over_looks_for_what_the_one_before_may_still_write(
 ) -> None:
     """The first one has the provider's answer, but neither the table nor the queue has it yet when the second one is refused."""
     held, beside, sent = two_refreshers, Beside(two_refreshers), list[str]()
-    write, send = Grants.write_link, BoundedHttp.send
+    write, send = Links.write, BoundedHttp.send
 
-    def writing(grants: Grants, link: Link) -> None:
+    def writing(links: Links, link: Link) -> None:
         if not sent[1:]:
             pass_time(AFTER_LEASE)
             beside.begin()
             assert beside.has_come.wait(30)
-        write(grants, link)
+        write(links, link)
         beside.may_go_on.set()
 
     def sending(self: BoundedHttp, request: UpstreamRequest, deadline: Deadline) -> UpstreamResponse:
@@ -557,7 +558,7 @@ def test_who_took_over_looks_for_what_the_one_before_may_still_write(
     with monkeypatch.context() as patch:
         patch.setattr(vault, "WRITE_SECONDS", 30.0)
         with_seconds_left(patch, 1000)
-        patch.setattr(Grants, "write_link", writing)
+        patch.setattr(Links, "write", writing)
         patch.setattr(BoundedHttp, "send", sending)
         patch.setattr(vault, "sleep", lambda _seconds: beside.stop_here())
         first = held.refresh()
@@ -607,7 +608,7 @@ def test_a_refresh_is_not_begun_after_a_slow_lease(base: str, monkeypatch: pytes
     pass_time(LIFETIME + (-20 if due_only else 5))
     start_counting(base, STRICT)
     with monkeypatch.context() as patch:
-        time_that(patch, Grants, "take_lease", takes=9, of=vault.refresh_seconds(runtime()) + 1)
+        time_that(patch, Links, "take_lease", takes=9, of=vault.refresh_seconds(runtime()) + 1)
         if due_only:
             assert held.userinfo().status_code == 200
         else:
@@ -625,7 +626,7 @@ def test_a_refresh_is_not_begun_after_a_slow_look_into_the_queue(base: str, monk
     start_counting(base, STRICT)
     enough = vault.refresh_seconds(runtime(), recovering=True)
     with monkeypatch.context() as patch:
-        time_that(patch, Grants, "read_link", takes=9, of=enough + 1)
+        time_that(patch, Links, "read", takes=9, of=enough + 1)
         assert_unavailable(held.refresh())
     assert counted(base, STRICT) == {}
     assert (held.link.lease_id, held.link.recover, held.link.cool_until) == ("", True, 0)
@@ -692,7 +693,7 @@ def test_a_revocation_that_was_cut_off_is_finished_by_its_repetition(base: str) 
     for _ in range(2):
         assert revoke(held.client, held.tokens["refresh_token"]).status_code == 200
     assert counted(base, STRICT) == {"revoke": 1}
-    assert runtime().grants.read_link(held.handle.grant_id) is None
+    assert runtime().grants.links.read(held.handle.grant_id) is None
 
 
 def audited(local_broker: LocalBroker, since: int) -> list[tuple[str, str | None]]:
@@ -702,7 +703,7 @@ def audited(local_broker: LocalBroker, since: int) -> list[tuple[str, str | None
     return [(line["audit"], line.get("provider")) for line in lines if line["audit"] in failures]
 
 
-@pytest.mark.parametrize(("owner", "method"), [(Grants, "drop_link"), (Grants, "read"), (CredentialStore, "secret")])
+@pytest.mark.parametrize(("owner", "method"), [(Links, "drop"), (Grants, "read"), (CredentialStore, "secret")])
 def test_a_store_that_fails_at_a_revocation_is_no_failure_of_the_provider(
     base: str, local_broker: LocalBroker, owner: type, method: str
 ) -> None:
@@ -718,7 +719,7 @@ def test_a_store_that_fails_when_the_operator_ends_a_login_is_no_failure_of_a_pr
     base: str, local_broker: LocalBroker
 ) -> None:
     held, since = logged_in(base), len(local_broker.log_text())
-    with refused_by_store(Grants, "drop_link"):
+    with refused_by_store(Links, "drop"):
         assert ending.end(runtime(), base, held.handle.grant_id, "operator")
     assert audited(local_broker, since) == [("store.unavailable", None)]
 
@@ -731,7 +732,7 @@ def test_tokens_that_cannot_be_opened_are_deleted_and_named_as_that(base: str, l
         assert revoke(held.client, held.tokens["refresh_token"]).status_code == 200
     assert audited(local_broker, since) == [("link.unreadable", STRICT)]
     assert counted(base, STRICT) == {}
-    assert runtime().grants.read_link(held.handle.grant_id) is None
+    assert runtime().grants.links.read(held.handle.grant_id) is None
 
 
 @pytest.mark.parametrize("after_death", [False, True])
@@ -748,7 +749,7 @@ def test_a_token_that_is_renewed_while_the_provider_is_told_is_revoked_too(
 
     def sending(self: BoundedHttp, request: UpstreamRequest, deadline: Deadline) -> UpstreamResponse:
         if not told:
-            runtime().grants.write_link(vault.with_tokens(replace(before, version=2), renewed, secret))
+            runtime().grants.links.write(vault.with_tokens(replace(before, version=2), renewed, secret))
         told.append(dict(parse_qsl((request.body or b"").decode()))["token"])
         return send(self, request, deadline)
 
@@ -758,7 +759,7 @@ def test_a_token_that_is_renewed_while_the_provider_is_told_is_revoked_too(
     monkeypatch.setattr(BoundedHttp, "send", sending)
     assert revoke(held.client, held.tokens["refresh_token"]).status_code == 200
     assert told == [tokens.refresh_token, "the-renewed-one"]
-    assert runtime().grants.read_link(before.grant_id) is None
+    assert runtime().grants.links.read(before.grant_id) is None
 
 
 def test_a_link_that_never_comes_to_rest_is_left_to_the_next_revocation(
@@ -770,7 +771,7 @@ def test_a_link_that_never_comes_to_rest_is_left_to_the_next_revocation(
     def sending(self: BoundedHttp, request: UpstreamRequest, deadline: Deadline) -> UpstreamResponse:
         link, secret = held.link, held.handle.secret
         tokens = vault.tokens_of(link, secret)
-        runtime().grants.write_link(vault.with_tokens(replace(link, version=link.version + 1), tokens, secret))
+        runtime().grants.links.write(vault.with_tokens(replace(link, version=link.version + 1), tokens, secret))
         return send(self, request, deadline)
 
     with monkeypatch.context() as patch:
@@ -779,23 +780,23 @@ def test_a_link_that_never_comes_to_rest_is_left_to_the_next_revocation(
     assert held.link.version == 1 + vault.REVOKE_TURNS
     pass_time(AFTER_LEASE)
     assert revoke(held.client, held.tokens["refresh_token"]).status_code == 200
-    assert runtime().grants.read_link(held.handle.grant_id) is None
+    assert runtime().grants.links.read(held.handle.grant_id) is None
 
 
 def test_a_token_that_was_renewed_while_its_login_ended_is_revoked(base: str) -> None:
     """The end could revoke only the tokens of before."""
     held = logged_in(base)
     pass_time(LIFETIME + 5)
-    write = Grants.write_link
+    write = Links.write
 
-    def ended_just_before(grants: Grants, link: Link) -> None:
-        grants.end(link.grant_id, "operator")
-        grants.drop_link(link.grant_id)
-        write(grants, link)
+    def ended_just_before(links: Links, link: Link) -> None:
+        runtime().grants.end(link.grant_id, "operator")
+        links.drop(link.grant_id)
+        write(links, link)
 
     start_counting(base, STRICT)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Grants, "write_link", ended_just_before)
+        patch.setattr(Links, "write", ended_just_before)
         refused = held.refresh()
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
     assert counted(base, STRICT) == {"token:refresh_token": 1, "revoke": 1}

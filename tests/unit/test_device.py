@@ -23,9 +23,11 @@ from broker.protocol.registration import InvalidRegistration, validate_client
 from broker.runtime import runtime
 from broker.settings import LIMITS
 from broker.store.device_logins import DeviceLogins, may_open
-from broker.store.grants import Grant, Link, Refused, new_grant_id
+from broker.store.grants import Grant, Refused, new_grant_id
+from broker.store.links import Link
 from broker_cli.options import GrantType
 from broker_testing.parallel import at_once
+from broker_testing.stores import search
 
 CODE, OTHER, BROWSER, SECRET = b"c" * 32, b"o" * 32, b"b" * 32, b"s" * 32
 LIFETIME, INTERVAL = 600, 5
@@ -298,7 +300,7 @@ def test_an_approved_login_is_redeemed_once(logins: DeviceLogins) -> None:
     assert refused(partial(redeem, logins, login)) == login
     ready = approved(logins, login)
     assert now_of(logins, login).code_sealed == b"sealed"
-    assert list(logins.search(client_id=login.client_id)) == [], "approved, and not active yet"
+    assert list(search(client_id=login.client_id)) == [], "approved, and not active yet"
     for wrong in ({"code_hash": OTHER}, {"client_id": "another"}, {"resource": ("https://other.example",)}):
         refused(partial(redeem, logins, login, **wrong))
     assert refused(partial(logins.deny, login.grant_id)) is not None
@@ -316,7 +318,7 @@ def test_an_approved_login_is_redeemed_once(logins: DeviceLogins) -> None:
     assert (active.stage, active.generation, active.refresh_jkt, active.bound_from) == ("active", 1, "thumbprint", 1)
     assert (active.code_sealed, active.device_key, active.device_until, active.poll_interval) == (b"", b"", 0, 0)
     assert active.code_hash == CODE
-    assert [grant.grant_id for grant in logins.search(client_id=login.client_id)] == [login.grant_id]
+    assert [grant.grant_id for grant in search(client_id=login.client_id)] == [login.grant_id]
 
 
 def test_an_approved_login_ends_with_its_device_code(logins: DeviceLogins) -> None:

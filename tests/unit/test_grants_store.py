@@ -17,18 +17,11 @@ from hypothesis import strategies as st
 from broker import clock
 from broker.runtime import runtime
 from broker.store.aws import StoreUnavailable
-from broker.store.grants import (
-    SCAN_SEGMENTS,
-    AnswerLost,
-    Consent,
-    Grant,
-    Grants,
-    Link,
-    LinkRefused,
-    Refused,
-    new_grant_id,
-)
+from broker.store.grant_search import SCAN_SEGMENTS
+from broker.store.grants import AnswerLost, Consent, Grant, Grants, Refused, new_grant_id
+from broker.store.links import Link, LinkRefused
 from broker_testing.parallel import at_once
+from broker_testing.stores import search
 from broker_testing.trouble import answer_lost_once, attempts_kept, pages_of, store_refuses
 
 pytestmark = pytest.mark.usefixtures("each_store")
@@ -142,7 +135,7 @@ def now_stored(grants: Grants, login: Grant) -> Grant:
 
 
 def link_of(grants: Grants, login: Grant) -> Link:
-    link = grants.read_link(login.grant_id)
+    link = grants.links.read(login.grant_id)
     assert link is not None
     return link
 
@@ -374,15 +367,15 @@ def test_consent_is_given_once_by_the_same_browser(grants: Grants) -> None:
 def test_one_instance_holds_the_lease(grants: Grants) -> None:
     login = active(grants)
     link = link_of(grants, login)
-    leases = [partial(grants.take_lease, link, f"lease {number}", 15) for number in range(MANY)]
+    leases = [partial(grants.links.take_lease, link, f"lease {number}", 15) for number in range(MANY)]
     assert won(list(leases)) == 1
     with pytest.raises(LinkRefused) as refused:
-        grants.take_lease(link, "late", 15)
+        grants.links.take_lease(link, "late", 15)
     assert refused.value.link == link_of(grants, login)
     clock.offset = 16
     with pytest.raises(LinkRefused):
-        grants.take_lease(link, "of one who has not seen the lease that ran out", 15)
-    grants.take_lease(link_of(grants, login), "after it ran out", 15)
+        grants.links.take_lease(link, "of one who has not seen the lease that ran out", 15)
+    grants.links.take_lease(link_of(grants, login), "after it ran out", 15)
     assert link_of(grants, login).recover
 
 
@@ -390,53 +383,53 @@ def test_the_write_of_an_instance_that_was_overtaken_is_refused(grants: Grants) 
     """Fencing: whoever finishes after another has written changes nothing."""
     login = active(grants)
     link = link_of(grants, login)
-    grants.take_lease(link, "the slow one", 15)
+    grants.links.take_lease(link, "the slow one", 15)
     clock.offset = 16
-    grants.take_lease(link_of(grants, login), "the next one", 15)
+    grants.links.take_lease(link_of(grants, login), "the next one", 15)
     renewed = replace(link, version=2, sealed=b"new", due_at=4711)
-    grants.write_link(renewed)
+    grants.links.write(renewed)
     with pytest.raises(LinkRefused) as refused:
-        grants.write_link(replace(renewed, sealed=b"of the slow one"))
+        grants.links.write(replace(renewed, sealed=b"of the slow one"))
     stored = link_of(grants, login)
     assert stored == refused.value.link == replace(renewed, written_at=stored.written_at, lease_id="", recover=False)
     assert stored.written_at - link.written_at in (16, 17)
     with pytest.raises(LinkRefused):
-        grants.take_lease(link, "of the old version", 15)
+        grants.links.take_lease(link, "of the old version", 15)
 
 
 def test_who_lost_the_lease_may_write_while_nobody_else_has(grants: Grants) -> None:
     """What he has may be the only tokens that the provider still takes."""
     login = active(grants)
     link = link_of(grants, login)
-    grants.take_lease(link, "the slow one", 15)
+    grants.links.take_lease(link, "the slow one", 15)
     clock.offset = 16
-    grants.take_lease(link_of(grants, login), "the next one", 15)
-    grants.write_link(replace(link, version=2, sealed=b"new"))
+    grants.links.take_lease(link_of(grants, login), "the next one", 15)
+    grants.links.write(replace(link, version=2, sealed=b"new"))
     assert (link_of(grants, login).sealed, link_of(grants, login).lease_id) == (b"new", "")
 
 
 def test_a_lease_is_kept_while_its_holder_says_so(grants: Grants) -> None:
     login = active(grants)
     link = link_of(grants, login)
-    grants.take_lease(link, "mine", 15)
+    grants.links.take_lease(link, "mine", 15)
     clock.offset = 14
-    grants.renew_lease(link, "mine", 15)
+    grants.links.renew_lease(link, "mine", 15)
     clock.offset = 28
     with pytest.raises(LinkRefused):
-        grants.take_lease(link_of(grants, login), "other", 15)
+        grants.links.take_lease(link_of(grants, login), "other", 15)
     with pytest.raises(LinkRefused):
-        grants.renew_lease(link, "not mine", 15)
+        grants.links.renew_lease(link, "not mine", 15)
 
 
 def test_unknown_refusals_are_counted_until_tokens_are_written(grants: Grants) -> None:
     login = active(grants)
     link = link_of(grants, login)
-    grants.take_lease(link, "first", 15)
-    grants.release_lease(link, "first", 0, refusals=1, refused_since=77)
-    grants.take_lease(link, "second", 15)
-    grants.release_lease(link, "second", 0)
+    grants.links.take_lease(link, "first", 15)
+    grants.links.release_lease(link, "first", 0, refusals=1, refused_since=77)
+    grants.links.take_lease(link, "second", 15)
+    grants.links.release_lease(link, "second", 0)
     assert (link_of(grants, login).refusals, link_of(grants, login).refused_since) == (1, 77)
-    grants.write_link(replace(link, version=2, sealed=b"new"))
+    grants.links.write(replace(link, version=2, sealed=b"new"))
     assert (link_of(grants, login).refusals, link_of(grants, login).refused_since) == (0, 0)
 
 
@@ -446,10 +439,10 @@ def test_the_first_of_the_failures_in_a_row_is_remembered_until_tokens_are_writt
     for offset in (0, 10):
         clock.offset = offset
         link = link_of(grants, login)
-        grants.take_lease(link, f"lease {offset}", 15)
-        grants.release_lease(link, f"lease {offset}", clock.now() + 5)
+        grants.links.take_lease(link, f"lease {offset}", 15)
+        grants.links.release_lease(link, f"lease {offset}", clock.now() + 5)
         assert began <= link_of(grants, login).failing_since <= began + 1
-    grants.write_link(replace(link_of(grants, login), version=2, sealed=b"new"))
+    grants.links.write(replace(link_of(grants, login), version=2, sealed=b"new"))
     assert link_of(grants, login).failing_since == 0
 
 
@@ -467,9 +460,9 @@ def test_a_write_that_is_repeated_because_its_answer_was_lost_knows_its_own_work
     assert rotated.generation == 2
     link = link_of(grants, login)
     with answer_lost_once("UpdateItem"):
-        grants.take_lease(link, "mine", 15)
+        grants.links.take_lease(link, "mine", 15)
     with answer_lost_once("UpdateItem"):
-        grants.write_link(replace(link, version=2, sealed=b"new"))
+        grants.links.write(replace(link, version=2, sealed=b"new"))
     with answer_lost_once("UpdateItem"):
         ended = grants.end(login.grant_id, "revoked")
     assert ended == now_stored(grants, login)
@@ -492,11 +485,11 @@ def test_first_tokens_that_arrive_late_undo_nothing(grants: Grants) -> None:
         code = finish(grants, claim(grants, login))
     (late,) = attempts
     redeem(grants, code)
-    grants.take_lease(link_of(grants, login), "mine", 15)
+    grants.links.take_lease(link_of(grants, login), "mine", 15)
     leased = link_of(grants, login)
     late()
     assert link_of(grants, login) == leased
-    grants.write_link(replace(leased, version=2, sealed=b"new"))
+    grants.links.write(replace(leased, version=2, sealed=b"new"))
     late()
     assert (link_of(grants, login).version, link_of(grants, login).sealed) == (2, b"new")
 
@@ -534,35 +527,35 @@ def test_a_code_whose_redemption_got_no_answer_is_lost(grants: Grants) -> None:
 
 def test_after_a_failure_nobody_tries_before_the_pause_is_over(grants: Grants) -> None:
     link = link_of(grants, active(grants))
-    grants.take_lease(link, "mine", 15)
-    grants.release_lease(link, "not mine", 0)
+    grants.links.take_lease(link, "mine", 15)
+    grants.links.release_lease(link, "not mine", 0)
     with pytest.raises(LinkRefused):
-        grants.take_lease(link, "other", 15)
-    grants.release_lease(link, "mine", clock.now() + 5)
+        grants.links.take_lease(link, "other", 15)
+    grants.links.release_lease(link, "mine", clock.now() + 5)
     with pytest.raises(LinkRefused):
-        grants.take_lease(link, "too early", 15)
+        grants.links.take_lease(link, "too early", 15)
     clock.offset = 6
-    grants.take_lease(link, "in time", 15)
+    grants.links.take_lease(link, "in time", 15)
 
 
 def test_dropped_tokens_are_gone_and_the_login_stays(grants: Grants) -> None:
     login = active(grants)
-    grants.drop_link(login.grant_id)
-    grants.drop_link(login.grant_id)
-    grants.drop_link(login.grant_id, 1)  # it is gone already
+    grants.links.drop(login.grant_id)
+    grants.links.drop(login.grant_id)
+    grants.links.drop(login.grant_id, 1)  # it is gone already
     assert grants.read(login.grant_id) == (login, None)
 
 
 def test_tokens_are_dropped_as_they_were_read_or_not_at_all(grants: Grants) -> None:
     login = active(grants)
     newer = replace(link_of(grants, login), version=2, sealed=b"newer")
-    grants.write_link(newer)
+    grants.links.write(newer)
     with pytest.raises(LinkRefused) as refused:
-        grants.drop_link(login.grant_id, 1)
+        grants.links.drop(login.grant_id, 1)
     assert refused.value.link is not None
     assert replace(refused.value.link, written_at=newer.written_at) == newer
     with answer_lost_once("DeleteItem"):
-        grants.drop_link(login.grant_id, 2)
+        grants.links.drop(login.grant_id, 2)
     assert grants.read(login.grant_id) == (login, None)
 
 
@@ -591,9 +584,9 @@ def _size(value: object) -> int:
     return len(value) if isinstance(value, str | bytes) else 1
 
 
-def found(grants: Grants, **wanted: str) -> list[str]:
+def found(**wanted: str) -> list[str]:
     """The ids that a search finds, in order."""
-    return sorted(login.grant_id for login in grants.search(**wanted))
+    return sorted(login.grant_id for login in search(**wanted))
 
 
 def test_an_operator_finds_the_logins_of_a_client_and_of_a_person(grants: Grants) -> None:
@@ -605,12 +598,12 @@ def test_an_operator_finds_the_logins_of_a_client_and_of_a_person(grants: Grants
     grants.end(never.grant_id, "login_failed")
     theirs = [_of_person(grants, subject, client_id), _of_person(grants, subject, "client-else")]
     grants.end(mine[2], "revoked")
-    assert found(grants, client_id=client_id) == sorted([*mine, theirs[0]])
-    assert found(grants, subject=subject) == sorted(theirs)
-    assert found(grants, client_id=client_id, subject=subject) == [theirs[0]]
-    assert found(grants, client_id="nobody") == found(grants, subject="nobody") == []
-    assert {*mine, *theirs} <= set(found(grants)), "of all clients and persons"
-    (login,) = grants.search(client_id=client_id, subject=subject)
+    assert found(client_id=client_id) == sorted([*mine, theirs[0]])
+    assert found(subject=subject) == sorted(theirs)
+    assert found(client_id=client_id, subject=subject) == [theirs[0]]
+    assert found(client_id="nobody") == found(subject="nobody") == []
+    assert {*mine, *theirs} <= set(found()), "of all clients and persons"
+    (login,) = search(client_id=client_id, subject=subject)
     assert login == grants.read_grant(theirs[0])
 
 
@@ -626,7 +619,7 @@ def test_a_search_reads_every_page_of_every_part(grants: Grants) -> None:
     for number in range(40):
         begun(grants, client_id=client_id if number % 4 == 0 else "client-else", stage="active", generation=1)
     with pages_of(3) as asked:
-        assert len(set(found(grants, client_id=client_id))) == 10
+        assert len(set(found(client_id=client_id))) == 10
     firsts = [page for page in asked if "ExclusiveStartKey" not in page]
     assert sorted(page["Segment"] for page in firsts) == list(range(SCAN_SEGMENTS))
     assert {page["TotalSegments"] for page in asked} == {SCAN_SEGMENTS}
@@ -639,7 +632,7 @@ def test_pages_end_at_a_megabyte(grants: Grants) -> None:
     for _ in range(16):
         begun(grants, client_id=client_id, stage="active", generation=1, nonce="n" * 330_000)
     with pages_of(None) as asked:
-        assert len(set(found(grants, client_id=client_id))) == 16
+        assert len(set(found(client_id=client_id))) == 16
     assert len(asked) > SCAN_SEGMENTS
 
 
@@ -648,7 +641,7 @@ def test_a_search_that_is_left_reads_no_further(grants: Grants) -> None:
     for _ in range(20):
         begun(grants, client_id=client_id, stage="active", generation=1)
     with pages_of(1) as asked:
-        searching = grants.search(client_id=client_id)
+        searching = search(client_id=client_id)
         assert next(searching).client_id == client_id
         before = len(asked)
         assert isinstance(searching, Generator)
@@ -658,7 +651,7 @@ def test_a_search_that_is_left_reads_no_further(grants: Grants) -> None:
 
 def test_a_search_that_a_page_fails_says_so(grants: Grants) -> None:
     with store_refuses("Scan", "AccessDeniedException"), pytest.raises(StoreUnavailable) as failed:
-        found(grants, client_id="any")
+        found(client_id="any")
     assert failed.value.detail == "scan: AccessDeniedException"
 
 
@@ -671,8 +664,8 @@ def test_a_login_from_when_there_was_an_index_is_as_any_other(grants: Grants) ->
         UpdateExpression="SET client_shard = :shard",
         ExpressionAttributeValues={":shard": {"S": f"{login.client_id}#7"}},
     )
-    assert list(grants.search(client_id=login.client_id)) == [login]
+    assert list(search(client_id=login.client_id)) == [login]
     assert grants.read_grant(login.grant_id) == login
     assert rotate(grants, login).generation == 2
     assert grants.end(login.grant_id, "revoked") is not None
-    assert found(grants, client_id=login.client_id) == [login.grant_id]
+    assert found(client_id=login.client_id) == [login.grant_id]

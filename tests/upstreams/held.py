@@ -46,7 +46,7 @@ class Held:
 
     def upstream_tokens(self) -> UpstreamTokens:
         """The provider's tokens, opened as the broker opens them."""
-        link = runtime().grants.read_link(self.handle.grant_id)
+        link = runtime().grants.links.read(self.handle.grant_id)
         assert link is not None
         return vault.tokens_of(link, self.handle.secret)
 

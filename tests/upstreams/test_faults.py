@@ -279,7 +279,7 @@ def test_a_revocation_that_the_provider_does_not_hear(base: str, mock: Upstream,
         answer = revoke(held.client, held.refresh_token)
     assert (answer.status_code, answer.text) == (200, "")
     assert held.userinfo().status_code == 401
-    assert runtime().grants.read_link(held.handle.grant_id) is None
+    assert runtime().grants.links.read(held.handle.grant_id) is None
 
 
 def test_a_lifetime_that_makes_no_sense(base: str, mock: Upstream) -> None:

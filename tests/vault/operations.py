@@ -15,7 +15,7 @@ import requests
 from broker.crypto import handles
 from broker.runtime import runtime
 from broker.store.aws import StoreUnavailable
-from broker.store.grants import Grants, Link
+from broker.store.links import Link, Links
 from broker_testing.crashes import Snapshot
 from broker_testing.device import GRANT_TYPE as DEVICE_GRANT
 from broker_testing.device import Device, Person
@@ -111,10 +111,10 @@ def refresh_taking_over(base: str) -> Prepared:
     login, tokens = _logged_in(base)
     handle = handles.read(handles.Kind.REFRESH, tokens["refresh_token"], runtime().keys.ring())
     assert handle is not None
-    link = runtime().grants.read_link(handle.grant_id)
+    link = runtime().grants.links.read(handle.grant_id)
     assert link is not None
     pass_time(LIFETIME + 5)
-    runtime().grants.take_lease(link, "of one who has died", runtime().settings.lease)
+    runtime().grants.links.take_lease(link, "of one who has died", runtime().settings.lease)
     act = partial(refresh, login.client, tokens["refresh_token"])
     return Prepared(act, _is_200, partial(_goes_on, login), offset=LIFETIME + 5 + AFTER_LEASE)
 
@@ -180,11 +180,11 @@ def _still_goes_on(login: Login, refresh_token: str, _response: object = None) -
 def no_link_written() -> Iterator[None]:
     """The table refuses every new token of a provider, and nothing else."""
 
-    def refuse(_grants: Grants, _link: Link) -> None:
+    def refuse(_links: Links, _link: Link) -> None:
         raise StoreUnavailable("ordered by a test")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Grants, "write_link", refuse)
+        patch.setattr(Links, "write", refuse)
         yield
 
 

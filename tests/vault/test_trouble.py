@@ -20,7 +20,7 @@ from broker import clock
 from broker.grants import vault
 from broker.runtime import runtime
 from broker.store import rescue
-from broker.store.grants import Grants
+from broker.store.links import Links
 from broker.upstream.http import BoundedHttp, Deadline, UpstreamRequest, UpstreamResponse
 from broker_local import privileges
 from broker_local.server import LocalBroker
@@ -98,9 +98,9 @@ def provider_slower_than(prolongations: int) -> Iterator[list[int]]:
     """The provider answers a refresh only after the lease was prolonged so often: after more time than one lease has."""
     seen: list[int] = []
     enough = threading.Event()
-    renew, send = Grants.renew_lease, BoundedHttp.send
+    renew, send = Links.renew_lease, BoundedHttp.send
 
-    def counting(self: Grants, *arguments: Any) -> None:
+    def counting(self: Links, *arguments: Any) -> None:
         renew(self, *arguments)
         seen.append(1)
         if len(seen) >= prolongations:
@@ -113,7 +113,7 @@ def provider_slower_than(prolongations: int) -> Iterator[list[int]]:
         return answer
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Grants, "renew_lease", counting)
+        patch.setattr(Links, "renew_lease", counting)
         patch.setattr(BoundedHttp, "send", slow)
         yield seen
 
@@ -135,9 +135,9 @@ def test_a_provider_slower_than_the_lease_is_asked_once(base: str) -> None:
 def test_a_lease_that_nobody_prolongs_runs_out(base: str) -> None:
     """The others do not wait for one who has died."""
     held = Held(base)
-    link = runtime().grants.read_link(_grant_id(held))
+    link = runtime().grants.links.read(_grant_id(held))
     assert link is not None
-    runtime().grants.take_lease(link, "of one who has died", runtime().settings.lease)
+    runtime().grants.links.take_lease(link, "of one who has died", runtime().settings.lease)
     pass_time(LIFETIME + 5)
     start_counting(base, PROVIDER)
     until_all_are_served([held.refresh, held.userinfo] * (MANY // 2))

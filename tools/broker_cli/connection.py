@@ -6,6 +6,7 @@ the operator's own, and locally dummy ones that no AWS service would take.
 
 import os
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -16,7 +17,8 @@ from botocore.exceptions import ClientError
 
 from broker.settings import Settings, from_environment
 from broker.store.brands import Brands
-from broker.store.grants import Grants
+from broker.store.grant_search import search
+from broker.store.grants import Grant, Grants
 from broker.store.registrations import Registrations
 from broker.store.registry import Registry
 from broker_cli.failures import ServiceFailure, WrongInput, aws_failures, error_code
@@ -56,10 +58,10 @@ class Connection:
         """Logins."""
         return Grants(self.aws("dynamodb"), self.settings.grants_table)
 
-    @cached_property
-    def every_grant(self) -> Grants:
-        """Logins, for who reads all of them: pages that are throttled are asked for more often."""
-        return Grants(self.aws("dynamodb", patient=True), self.settings.grants_table)
+    def search_grants(self, *, client_id: str | None = None, subject: str | None = None) -> Iterator[Grant]:
+        """The logins of a client or a person, of a read of the whole table: pages that are throttled are asked for more often."""
+        dynamodb = self.aws("dynamodb", patient=True)
+        return search(dynamodb, self.settings.grants_table, client_id=client_id, subject=subject)
 
     @cached_property
     def provider_secrets(self) -> ProviderSecrets:

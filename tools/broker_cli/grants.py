@@ -11,7 +11,8 @@ import click
 from broker import clock
 from broker.crypto.handles import Kind
 from broker.crypto.tokens import OPAQUE_PREFIX
-from broker.store.grants import KEEP_AFTER_END, Grant, Link
+from broker.store.grants import KEEP_AFTER_END, Grant
+from broker.store.links import Link
 from broker_cli.connection import Connection, connect
 from broker_cli.failures import ServiceFailure, WrongInput, aws_failures
 from broker_cli.keys import ring_of
@@ -118,7 +119,7 @@ def list_grants(client_id: str | None, subject: str | None, reconnect: bool, lim
     broker = connect()
     with aws_failures():
         known = client_id is None or broker.registry.client(client_id) is not None
-        every = broker.every_grant.search(client_id=client_id, subject=subject)
+        every = broker.search_grants(client_id=client_id, subject=subject)
         chosen = (one for one in every if not reconnect or _needs_reconnect(one))
         found = heapq.nlargest(limit, chosen, key=lambda one: (one.created_at, one.grant_id))
     if not known and not found:

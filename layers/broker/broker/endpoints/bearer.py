@@ -18,7 +18,8 @@ from broker.protocol.errors import INSUFFICIENT_SCOPE, INVALID_REQUEST, INVALID_
 from broker.protocol.parameters import MalformedParameters
 from broker.protocol.protected_resource import protected_resource_metadata_url
 from broker.runtime import Runtime
-from broker.store.grants import Grant, Link
+from broker.store.grants import Grant
+from broker.store.links import Link
 
 
 class NoCredentials(Exception):

@@ -42,7 +42,7 @@ from broker.upstream.renewal import can_refresh
 from broker.upstream.transport import Deadline
 
 if TYPE_CHECKING:
-    from broker.store.grants import Link
+    from broker.store.links import Link
     from broker.upstream.provider import Provider
 
 NAME = "token-broker"

@@ -34,7 +34,7 @@ from broker.protocol.errors import (
 from broker.protocol.scopes import provider_scope
 from broker.runtime import ProviderUnusable, Runtime
 from broker.store.aws import StoreUnavailable
-from broker.store.grants import Link
+from broker.store.links import Link
 from broker.upstream.failures import UpstreamFailure, answer_in_userinfo
 
 if TYPE_CHECKING:

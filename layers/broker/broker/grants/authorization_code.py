@@ -21,7 +21,8 @@ from broker.protocol.errors import INVALID_GRANT, INVALID_REQUEST, INVALID_TARGE
 from broker.protocol.parameters import Parameters
 from broker.protocol.scopes import parse_resources
 from broker.runtime import Runtime
-from broker.store.grants import AnswerLost, Grant, Link, Refused
+from broker.store.grants import AnswerLost, Grant, Refused
+from broker.store.links import Link
 from broker.upstream.renewal import can_refresh
 from broker.upstream.tokens import UpstreamTokens
 

@@ -8,7 +8,7 @@ from broker import audit
 from broker.invocation import within
 from broker.runtime import Runtime
 from broker.store.aws import StoreUnavailable
-from broker.store.grants import Link, LinkRefused
+from broker.store.links import Link, LinkRefused
 from broker.store.rescue import Message
 
 SEND_SECONDS = 3.0
@@ -74,7 +74,7 @@ def _settle(runtime: Runtime, message: Message) -> bool:
         if link is None:
             audit.event("upstream.lost", detail="a message of the rescue queue cannot be read")
         else:
-            runtime.grants.write_link(link)
+            runtime.grants.links.write(link)
             audit.event("upstream.recovered", grant_id=link.grant_id, provider=link.provider, version=link.version)
     except LinkRefused:
         pass  # the login has ended, or has newer tokens

@@ -26,7 +26,8 @@ from broker.protocol.errors import (
 )
 from broker.protocol.token_exchange import ACCESS_TOKEN_TYPE, ExchangeRequest
 from broker.runtime import ProviderUnusable, Runtime
-from broker.store.grants import Grant, Link
+from broker.store.grants import Grant
+from broker.store.links import Link
 from broker.upstream.api import base_of
 from broker.upstream.failures import UpstreamFailure
 from broker.upstream.tokens import UpstreamTokens

@@ -24,7 +24,8 @@ from broker.grants import back_off, recovery
 from broker.protocol.errors import TEMPORARILY_UNAVAILABLE, ErrorKind, OAuthError
 from broker.runtime import ProviderUnusable, Runtime
 from broker.store.aws import StoreUnavailable
-from broker.store.grants import Grant, Link, LinkRefused
+from broker.store.grants import Grant
+from broker.store.links import Link, LinkRefused
 from broker.upstream.failures import FailureKind, UpstreamFailure, answer_in_refresh
 from broker.upstream.renewal import can_refresh, refresh_due_at
 from broker.upstream.tokens import UpstreamTokens
@@ -212,7 +213,7 @@ def finish_revocation(runtime: Runtime, grant_id: str, grant_secret: bytes, clie
 def drop(runtime: Runtime, grant_id: str) -> None:
     """Delete the provider's tokens of an ended login. Best effort."""
     try:
-        runtime.grants.drop_link(grant_id)
+        runtime.grants.links.drop(grant_id)
     except StoreUnavailable as failure:
         audit.unavailable(failure)
 
@@ -239,7 +240,7 @@ def _let_go(runtime: Runtime, link: Link, grant_secret: bytes) -> bool:
 def _dropped(runtime: Runtime, link: Link) -> Link | None:
     """Delete a link, best effort; the newer one that stands in its place, if one does."""
     try:
-        runtime.grants.drop_link(link.grant_id, link.version)
+        runtime.grants.links.drop(link.grant_id, link.version)
     except LinkRefused as refused:
         return refused.link
     except StoreUnavailable as failure:
@@ -299,7 +300,7 @@ def _fresh(need: _Need, link: Link) -> Fresh:
     try:
         # The secret first: whoever cannot have it must not keep others waiting.
         credentials = need.runtime.provider_credentials(need.provider.name)
-        need.runtime.grants.take_lease(link, lease_id, need.runtime.settings.lease)
+        need.runtime.grants.links.take_lease(link, lease_id, need.runtime.settings.lease)
     except LinkRefused as refused:
         return _without_lease(need, held, refused.link)
     except StoreUnavailable:
@@ -333,7 +334,7 @@ def _keeping(need: _Need, link: Link, lease_id: str) -> Iterator[None]:
     def keep() -> None:
         while not done.wait(lease / 3):
             try:
-                need.runtime.grants.renew_lease(link, lease_id, lease)
+                need.runtime.grants.links.renew_lease(link, lease_id, lease)
             except LinkRefused:
                 return
             except StoreUnavailable:
@@ -386,7 +387,7 @@ def _recovered(need: _Need, link: Link, lease_id: str) -> Link | None:
     """
     try:
         is_certain = recovery.bring_back(need.runtime, link)
-        current = need.runtime.grants.read_link(link.grant_id)
+        current = need.runtime.grants.links.read(link.grant_id)
         if current is not None and current.version == link.version and not is_certain:
             raise StoreUnavailable("the rescue queue may have new tokens for this login that are not written yet")
     except StoreUnavailable:
@@ -417,7 +418,7 @@ def _written(need: _Need, link: Link, new: UpstreamTokens) -> Fresh:
 def _write(runtime: Runtime, link: Link) -> None:
     for attempt in range(WRITE_TRIES):
         try:
-            return runtime.grants.write_link(link)
+            return runtime.grants.links.write(link)
         except StoreUnavailable:
             if attempt == WRITE_TRIES - 1:
                 raise
@@ -457,7 +458,7 @@ def _last_word(need: _Need, held: Fresh, lease_id: str, reason: str) -> Fresh:
     """
     link = held.link
     for _ in range(LATE_LOOKS if _was_left_behind(link) else 1):
-        current = need.runtime.grants.read_link(link.grant_id)
+        current = need.runtime.grants.links.read(link.grant_id)
         if current is None or (current.version, current.lease_id) != (link.version, lease_id):
             return _without_lease(need, held, current)
         if _was_left_behind(link):
@@ -472,7 +473,9 @@ def _give_back(
 ) -> None:
     """Best effort: what is not given back runs out."""
     try:
-        need.runtime.grants.release_lease(link, lease_id, cool_until, refusals=refusals, refused_since=refused_since)
+        need.runtime.grants.links.release_lease(
+            link, lease_id, cool_until, refusals=refusals, refused_since=refused_since
+        )
     except StoreUnavailable as failure:
         audit.unavailable(failure)
 
@@ -493,7 +496,7 @@ def _without_lease(need: _Need, held: Fresh, current: Link | None) -> Fresh:
         if not need.patience.remaining() or invocation.seconds_left() < 1:
             raise LinkUnavailable(2)
         sleep(POLL_SECONDS)
-        current = need.runtime.grants.read_link(held.link.grant_id)
+        current = need.runtime.grants.links.read(held.link.grant_id)
 
 
 def _newer(need: _Need, current: Link | None, mine: Link, new: UpstreamTokens) -> Fresh:

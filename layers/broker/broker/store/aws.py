@@ -7,11 +7,12 @@ botocore is imported where a client is made, so that a module which only knows t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from broker import clock
+from broker.store.attributes import Item, item
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
@@ -99,6 +100,37 @@ def call(operation: Callable[..., Answer], **arguments: Any) -> Answer:
         raise StoreUnavailable(f"{getattr(operation, '__name__', 'operation')}: {code}") from None
     except BotoCoreError as error:
         raise StoreUnavailable(f"{getattr(operation, '__name__', 'operation')}: {type(error).__name__}") from None
+
+
+def update_item(
+    dynamodb: Any,
+    table: str,
+    key: Item,
+    condition: str,
+    update: str,
+    values: Mapping[str, object],
+    *,
+    names: Mapping[str, str] | None = None,
+    returns: str = "NONE",
+) -> Item:
+    """One conditional UpdateItem. Returns what `returns` (ReturnValues) asks for, as the table has it.
+
+    Errors: ConditionFailed with the item as it stood, StoreUnavailable.
+    """
+    optional = {"ExpressionAttributeNames": dict(names)} if names else {}
+    answer: dict[str, Any] = call(
+        dynamodb.update_item,
+        TableName=table,
+        Key=key,
+        ConditionExpression=condition,
+        UpdateExpression=update,
+        ExpressionAttributeValues=item(values),
+        ReturnValues=returns,
+        ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        **optional,
+    )
+    attributes: Item = answer.get("Attributes", {})
+    return attributes
 
 
 def _only_conditions_failed(error: ClientError) -> bool:

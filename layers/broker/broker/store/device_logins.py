@@ -14,15 +14,7 @@ from broker import clock
 from broker.encoding import b64url
 from broker.store.attributes import item, plain
 from broker.store.aws import call
-from broker.store.grants import (
-    KEEP_AFTER_END,
-    MARK_BYTES,
-    Grant,
-    Grants,
-    binding,
-    contains,
-    grant_values,
-)
+from broker.store.grants import KEEP_AFTER_END, MARK_BYTES, Grant, Grants, binding, contains, grant_values
 
 WAITING = ("device", "login", "exchange")
 """Stages in which the device is told to go on polling."""

@@ -7,7 +7,7 @@ in an item of their own ("upstream"), so that the item that rotates stays under 
 
 import hashlib
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeGuard
 
@@ -15,13 +15,11 @@ from broker import clock, invocation
 from broker.crypto.handles import GRANT_ID_BYTES
 from broker.encoding import b64url
 from broker.store.attributes import Item, item, plain
-from broker.store.aws import ConditionFailed, call
+from broker.store.aws import ConditionFailed, call, update_item
+from broker.store.links import Link, LinkRefused, Links, link_of
 
 KEEP_AFTER_END = 86400
 """Seconds that an ended or expired login stays readable, so that "why was this user logged out" has an answer."""
-SCAN_SEGMENTS = 4
-"""Parts of the table that a search reads at the same time. More would take read capacity from the users: a page of 1 MB
-costs 128 units, an on-demand table starts at 12,000 a second, and one partition gives 3,000."""
 MARK_BYTES = 9
 """Random bytes that a write leaves in `write_id`, to know its own work again when it is repeated."""
 
@@ -120,36 +118,6 @@ class Grant:
 
 
 @dataclass(frozen=True)
-class Link:
-    """The provider's tokens of a login, sealed under the grant secret, and the lease on refreshing them.
-
-    Attributes:
-        version: counts the writes of `sealed`; part of what the seal is bound to.
-        due_at: when the tokens are to be refreshed, a margin before their end (epoch seconds); 0 = never.
-        written_at: when this version was put into the table, which does that itself (epoch seconds); 0 = not there, or long ago.
-        lease_id, lease_until: who may refresh now, and until when (epoch milliseconds).
-        cool_until: no refresh is tried before (epoch seconds), after one failed.
-        recover: a lease on this version was never given back, so that what it brought may be in the rescue queue.
-        failing_since: when the first of the failures in a row was (epoch seconds), 0 for none.
-        refusals, refused_since: how often the provider has refused this version in a way that is not known, and since when.
-    """
-
-    grant_id: str
-    provider: str
-    sealed: bytes = field(repr=False)
-    version: int
-    due_at: int = 0
-    written_at: int = 0
-    lease_id: str = ""
-    lease_until: int = 0
-    cool_until: int = 0
-    recover: bool = False
-    failing_since: int = 0
-    refusals: int = 0
-    refused_since: int = 0
-
-
-@dataclass(frozen=True)
 class Consent:
     """What a person agreed to give a client. `expires_at`: epoch seconds."""
 
@@ -171,14 +139,6 @@ class AnswerLost(Exception):
     """The conditional write did apply, but the answer that alone had what it removed was lost on the way."""
 
 
-class LinkRefused(Exception):
-    """The write on the provider's tokens did not apply. `link` is what is there, None if nothing is."""
-
-    def __init__(self, link: Link | None) -> None:
-        super().__init__("refused")
-        self.link = link
-
-
 def new_grant_id() -> str:
     """A random grant id: 128 bits in base64url, never with a leading "-" that a shell would take for an option."""
     while True:
@@ -188,11 +148,12 @@ def new_grant_id() -> str:
 
 
 class Grants:
-    """All reads and writes of the Grants table. Errors of every method: StoreUnavailable."""
+    """Logins, and beside each of them, in `links`, the provider's tokens. Errors of every method: StoreUnavailable."""
 
     def __init__(self, dynamodb: Any, table: str) -> None:
         self._dynamodb = dynamodb
         self._table = table
+        self.links = Links(dynamodb, table)
 
     # -- the steps of a login, one conditional write each ----------------------------------------------------------
 
@@ -267,39 +228,16 @@ class Grants:
         """
 
         def write_tokens() -> None:
-            self._put_first(link, after.absolute_expires_at + KEEP_AFTER_END)
+            try:
+                self.links.put_first(link, after.absolute_expires_at + KEEP_AFTER_END)
+            except LinkRefused:
+                raise Refused(None) from None
 
         if after.stage == "device_ready":
             write_tokens()
             self._finish(after, exchange_until)
         else:
             invocation.at_once(write_tokens, lambda: self._finish(after, exchange_until))
-
-    def _put_first(self, link: Link, delete_at: int) -> None:
-        """Put the first tokens of a login, over nothing but those of an exchange before that was not finished.
-
-        Such a one is there when a device's person tries again. It is replaced as it was seen and not by its version: an attempt
-        that the AWS client has given up may still arrive, and must not take a lease, newer tokens, or a later exchange's away.
-        Errors: Refused.
-        """
-        seen = b"-"  # no seal is that
-        for _ in range(2):
-            try:
-                call(
-                    self._dynamodb.put_item,
-                    TableName=self._table,
-                    Item=_link_item(link, delete_at),
-                    ConditionExpression="attribute_not_exists(pk) OR sealed = :seen",
-                    ExpressionAttributeValues=item({":seen": seen}),
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-            except ConditionFailed as failed:
-                # No two seals are the same: a write that was repeated because its first answer was lost finds its own work.
-                seen = _link(failed.item).sealed if failed.item else seen
-                if seen != link.sealed:
-                    continue
-            return
-        raise Refused(None)
 
     def _finish(self, after: Grant, exchange_until: int) -> None:
         values: dict[str, object] = {
@@ -607,7 +545,7 @@ class Grants:
             return failed.item is not None and bytes(plain(failed.item).get("by", b"")) == by
         return True
 
-    # -- the provider's tokens -------------------------------------------------------------------------------------
+    # -- reads -------------------------------------------------------------------------------------------------------
 
     def read(self, grant_id: str) -> tuple[Grant | None, Link | None]:
         """The login and its upstream tokens, in one consistent read."""
@@ -620,184 +558,14 @@ class Grants:
         )
         found = {stored["sk"]["S"]: stored for stored in answer["Items"]}
         return (
-            _grant(found["grant"]) if "grant" in found else None,
-            _link(found["upstream"]) if "upstream" in found else None,
+            grant_of(found["grant"]) if "grant" in found else None,
+            link_of(found["upstream"]) if "upstream" in found else None,
         )
 
     def read_grant(self, grant_id: str) -> Grant | None:
         """The login alone, in one consistent read."""
         answer = call(self._dynamodb.get_item, TableName=self._table, Key=_key(grant_id), ConsistentRead=True)
-        return _grant(answer["Item"]) if "Item" in answer else None
-
-    def read_link(self, grant_id: str) -> Link | None:
-        """The upstream tokens alone, in one consistent read."""
-        answer = call(
-            self._dynamodb.get_item, TableName=self._table, Key=_key(grant_id, "upstream"), ConsistentRead=True
-        )
-        return _link(answer["Item"]) if "Item" in answer else None
-
-    def take_lease(self, link: Link, lease_id: str, seconds: float) -> None:
-        """Get the sole right to refresh this version for a while. Errors: LinkRefused with what is there now.
-
-        Of a lease that ran out and was never given back a note is kept (`recover`), until new tokens are written.
-        """
-        now = clock.now_ms()
-        values: dict[str, object] = {
-            ":version": link.version,
-            ":seen": link.lease_id,
-            ":now": now,
-            ":now_s": now // 1000,
-            ":lease": lease_id,
-            ":until": now + int(seconds * 1000),
-        }
-        update = "SET lease_id = :lease, lease_until = :until"
-        if link.lease_id:
-            update += ", recover = :yes"
-            values[":yes"] = True
-        try:
-            self._link_step(
-                link.grant_id,
-                condition="version = :version AND lease_until < :now AND cool_until <= :now_s"
-                " AND (attribute_not_exists(lease_id) OR lease_id = :seen)",
-                update=update,
-                values=values,
-            )
-        except LinkRefused as refused:
-            # A write that was repeated because its first answer was lost finds its own work.
-            if refused.link is None or refused.link.lease_id != lease_id:
-                raise
-
-    def renew_lease(self, link: Link, lease_id: str, seconds: float) -> None:
-        """Keep the lease for so long from now on. Errors: LinkRefused when it is no longer ours."""
-        self._link_step(
-            link.grant_id,
-            condition="version = :version AND lease_id = :lease",
-            update="SET lease_until = :until",
-            values={
-                ":version": link.version,
-                ":lease": lease_id,
-                ":until": clock.now_ms() + int(seconds * 1000),
-            },
-        )
-
-    def write_link(self, link: Link) -> None:
-        """Put refreshed tokens (`link.version` is the new version) in place of those that they were refreshed from.
-
-        The version is the fence: who finishes late, after another has written, changes nothing. The lease is none, because
-        whoever lost it while nobody has written may have the only tokens that the provider still takes.
-        Errors: LinkRefused with what is there now.
-        """
-        try:
-            self._link_step(
-                link.grant_id,
-                condition="version = :before",
-                update="SET sealed = :sealed, version = :version, due_at = :due, written_at = :now, lease_until = :zero,"
-                " cool_until = :zero"
-                " REMOVE lease_id, recover, failing_since, refusals, refused_since",
-                values={
-                    ":before": link.version - 1,
-                    ":sealed": link.sealed,
-                    ":version": link.version,
-                    ":due": link.due_at,
-                    ":now": clock.now(),
-                    ":zero": 0,
-                },
-            )
-        except LinkRefused as refused:
-            # A write that was repeated because its first answer was lost finds its own work: no two seals are the same.
-            if refused.link is None or (refused.link.version, refused.link.sealed) != (link.version, link.sealed):
-                raise
-
-    def release_lease(
-        self, link: Link, lease_id: str, cool_until: int, *, refusals: int | None = None, refused_since: int = 0
-    ) -> None:
-        """Give the lease back without new tokens; no other refresh is tried before `cool_until`, 0 if none has failed.
-
-        `refusals`: the new count of unknown refusals, None to leave it.
-        """
-        values: dict[str, object] = {":version": link.version, ":lease": lease_id, ":zero": 0, ":cool": cool_until}
-        counted = ""
-        if cool_until:
-            counted = ", failing_since = :failing"
-            values[":failing"] = link.failing_since or clock.now()
-        if refusals is not None:
-            counted += ", refusals = :refusals, refused_since = :since"
-            values |= {":refusals": refusals, ":since": refused_since}
-        try:
-            self._link_step(
-                link.grant_id,
-                condition="version = :version AND lease_id = :lease",
-                update=f"SET lease_until = :zero, cool_until = :cool{counted} REMOVE lease_id",
-                values=values,
-            )
-        except LinkRefused:
-            return
-
-    def drop_link(self, grant_id: str, version: int | None = None) -> None:
-        """Delete the upstream tokens of a login that has ended. `version`: only if they are still these.
-
-        Errors: LinkRefused with the newer ones.
-        """
-        only: dict[str, Any] = {}
-        if version is not None:
-            only = {
-                "ConditionExpression": "attribute_not_exists(pk) OR version = :version",
-                "ExpressionAttributeValues": item({":version": version}),
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
-        try:
-            call(self._dynamodb.delete_item, TableName=self._table, Key=_key(grant_id, "upstream"), **only)
-        except ConditionFailed as failed:
-            raise LinkRefused(_link(failed.item) if failed.item else None) from None
-
-    # -- for the operator ------------------------------------------------------------------------------------------
-
-    def search(self, *, client_id: str | None = None, subject: str | None = None) -> Iterator[Grant]:
-        """The logins that were ever active, in no order: a client's, a person's, or a person's at a client.
-
-        Reads the whole table, so it is for the operator only. The reads are eventually consistent: what was written within
-        the last second may be missing. However many logins there are, only a few pages of 1 MB are held at a time.
-        """
-        # The functions load this module, and none of them searches.
-        from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-
-        pool = ThreadPoolExecutor(SCAN_SEGMENTS)
-        try:
-            reading = {pool.submit(self._scan, page): page for page in self._first_pages(client_id, subject)}
-            while reading:
-                done, _ = wait(reading, return_when=FIRST_COMPLETED)
-                for future in done:
-                    page, answer = reading.pop(future), future.result()
-                    if "LastEvaluatedKey" in answer:
-                        page = {**page, "ExclusiveStartKey": answer["LastEvaluatedKey"]}
-                        reading[pool.submit(self._scan, page)] = page
-                    yield from map(_grant, answer["Items"])
-        finally:  # whoever hears of a failure need not wait for the other parts
-            pool.shutdown(wait=False, cancel_futures=True)
-
-    def _first_pages(self, client_id: str | None, subject: str | None) -> list[dict[str, Any]]:
-        """The request for the first page of each part of the table."""
-        # A login is of generation 0 until its code is redeemed, and never again, however it ends.
-        condition = "sk = :grant AND generation > :zero"
-        values: dict[str, object] = {":grant": "grant", ":zero": 0}
-        for attribute, wanted in (("client_id", client_id), ("subject", subject)):
-            if wanted is not None:
-                condition += f" AND {attribute} = :{attribute}"
-                values[f":{attribute}"] = wanted
-        return [
-            {
-                "TableName": self._table,
-                "FilterExpression": condition,
-                "ExpressionAttributeValues": item(values),
-                "Segment": segment,
-                "TotalSegments": SCAN_SEGMENTS,
-            }
-            for segment in range(SCAN_SEGMENTS)
-        ]
-
-    def _scan(self, page: Mapping[str, Any]) -> dict[str, Any]:
-        answer: dict[str, Any] = call(self._dynamodb.scan, **page)
-        return answer
+        return grant_of(answer["Item"]) if "Item" in answer else None
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
@@ -832,43 +600,16 @@ class Grants:
         if marked:
             update, values = _marking(update), {**values, ":write_id": mark}
         try:
-            answer = self._update(_key(grant_id), condition, update, values, names, returns)
+            stored = update_item(
+                self._dynamodb, self._table, _key(grant_id), condition, update, values, names=names, returns=returns
+            )
         except ConditionFailed as failed:
             if marked and _is_ours(failed.item, mark):
                 if returns == "ALL_OLD":
                     raise AnswerLost from None
-                return _grant(failed.item)
-            raise Refused(_grant(failed.item) if failed.item else None) from None
-        return _grant(answer["Attributes"])
-
-    def _link_step(self, grant_id: str, *, condition: str, update: str, values: Mapping[str, object]) -> None:
-        try:
-            self._update(_key(grant_id, "upstream"), condition, update, values, None, "NONE")
-        except ConditionFailed as failed:
-            raise LinkRefused(_link(failed.item) if failed.item else None) from None
-
-    def _update(
-        self,
-        key: Item,
-        condition: str,
-        update: str,
-        values: Mapping[str, object],
-        names: Mapping[str, str] | None,
-        returns: str,
-    ) -> dict[str, Any]:
-        optional = {"ExpressionAttributeNames": dict(names)} if names else {}
-        answer: dict[str, Any] = call(
-            self._dynamodb.update_item,
-            TableName=self._table,
-            Key=key,
-            ConditionExpression=condition,
-            UpdateExpression=update,
-            ExpressionAttributeValues=item(values),
-            ReturnValues=returns,
-            ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            **optional,
-        )
-        return answer
+                return grant_of(failed.item)
+            raise Refused(grant_of(failed.item) if failed.item else None) from None
+        return grant_of(stored)
 
 
 def _marking(update: str) -> str:
@@ -941,18 +682,9 @@ def grant_values(grant: Grant) -> dict[str, object]:
     return kept | {"pk": grant.grant_id, "sk": "grant"}
 
 
-def _grant(stored: Item) -> Grant:
+def grant_of(stored: Item) -> Grant:
+    """The login in an item of the table."""
     found = plain(stored)
     values = {f.name: found[f.name] for f in fields(Grant) if f.name in found}
     values |= {name: tuple(values[name]) for name in ("scope", "resource", "missing_scope") if name in values}
     return Grant(grant_id=found["pk"], **({"provider": ""} | values))
-
-
-def _link_item(link: Link, delete_at: int) -> Item:
-    values = {f.name: getattr(link, f.name) for f in fields(link) if f.name != "grant_id"}
-    return item(values | {"written_at": clock.now(), "pk": link.grant_id, "sk": "upstream", "delete_at": delete_at})
-
-
-def _link(stored: Item) -> Link:
-    found = plain(stored)
-    return Link(grant_id=found["pk"], **{f.name: found[f.name] for f in fields(Link) if f.name in found})

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from broker.store.aws import StoreUnavailable, call
-from broker.store.grants import Link
+from broker.store.links import Link
 
 BATCHES = 10
 """Of ten messages each: the most that one reader goes through."""
