@@ -478,12 +478,7 @@ def bound_token_without_its_key(base: str) -> None:
     key.learn_nonce(base)
     login = Login(client)
     login.run()
-    form = {
-        "grant_type": "authorization_code",
-        "code": login.answer["code"],
-        "redirect_uri": client.redirect_uri,
-        "code_verifier": login.verifier,
-    }
+    form = login.code_form()
     response = key.post(f"{base}/token", form | client.credentials())
     assert response.status_code == 200, response.text
     token = response.json()["access_token"]
@@ -684,12 +679,7 @@ def _redeemed_from(client: TestClient, origin: str) -> requests.Response:
     """The answer to a code that a page of this origin exchanges."""
     login = Login(client)
     login.run()
-    form = {
-        "grant_type": "authorization_code",
-        "code": login.answer["code"],
-        "redirect_uri": client.redirect_uri,
-        "code_verifier": login.verifier,
-    }
+    form = login.code_form()
     return post_form(f"{client.base}/token", form | client.credentials(), headers={"origin": origin})
 
 
@@ -729,12 +719,7 @@ def providers_token_for_a_stolen_bound_token(base: str) -> None:
     key.learn_nonce(base)
     login = Login(client)
     login.run()
-    form = {
-        "grant_type": "authorization_code",
-        "code": login.answer["code"],
-        "redirect_uri": client.redirect_uri,
-        "code_verifier": login.verifier,
-    }
+    form = login.code_form()
     token = key.post(f"{base}/token", form | client.credentials()).json()["access_token"]
     breach_if(exchange(client, token).status_code == 200, "the key is not asked for")
 

@@ -160,15 +160,18 @@ class Login:
         assert len(self.answer) == len(pairs), "a parameter is there twice"
         return self.answer
 
-    def redeem(self, **changes: str | None) -> requests.Response:
-        """Exchange the code."""
-        form = {
+    def code_form(self) -> dict[str, str]:
+        """The token request for the code, without client authentication."""
+        return {
             "grant_type": "authorization_code",
             "code": self.answer["code"],
             "redirect_uri": self.parameters.get("redirect_uri", self.client.redirect_uri),
             "code_verifier": self.verifier,
-        } | self.client.credentials()
-        return post_form(f"{self.client.base}/token", form, changes)
+        }
+
+    def redeem(self, **changes: str | None) -> requests.Response:
+        """Exchange the code."""
+        return post_form(f"{self.client.base}/token", self.code_form() | self.client.credentials(), changes)
 
     def tokens(self, *, username: str = "johndoe", **changes: str | None) -> dict[str, Any]:
         """Run and redeem; the token answer."""

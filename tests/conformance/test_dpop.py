@@ -36,12 +36,7 @@ class Bound:
         return f"{self.client.base}/token"
 
     def code_form(self) -> dict[str, str]:
-        return {
-            "grant_type": "authorization_code",
-            "code": self.login.answer["code"],
-            "redirect_uri": self.client.redirect_uri,
-            "code_verifier": self.login.verifier,
-        } | self.client.credentials()
+        return self.login.code_form() | self.client.credentials()
 
     def redeem(self, proof: str | None = None, key: DPoPKey | None = None) -> requests.Response:
         return (key or self.key).post(self.token_url, self.code_form(), proof)

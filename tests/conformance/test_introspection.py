@@ -87,12 +87,7 @@ def test_the_secret_in_the_header(clients: Clients) -> None:
     client = clients.confidential_basic
     login = Login(client)
     login.run()
-    form = {
-        "grant_type": "authorization_code",
-        "code": login.answer["code"],
-        "redirect_uri": client.redirect_uri,
-        "code_verifier": login.verifier,
-    }
+    form = login.code_form()
     credentials = (client.client_id, client.secret or "")
     answer = requests.post(f"{client.base}/token", data=form, auth=credentials, timeout=30).json()
     told = requests.post(
@@ -260,12 +255,7 @@ def test_a_token_that_is_bound_to_a_key(clients: Clients) -> None:
     key.learn_nonce(client.base)
     login = Login(client)
     login.run()
-    form = {
-        "grant_type": "authorization_code",
-        "code": login.answer["code"],
-        "redirect_uri": client.redirect_uri,
-        "code_verifier": login.verifier,
-    } | client.credentials()
+    form = login.code_form() | client.credentials()
     token = key.post(f"{client.base}/token", form).json()["access_token"]
     document = active(client, token)
     claims = jwt.decode(token, options={"verify_signature": False})

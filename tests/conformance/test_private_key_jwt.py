@@ -63,12 +63,7 @@ class Signer:
         """The form that redeems a new code, without authentication."""
         login = Login(self.client)
         login.run()
-        return {
-            "grant_type": "authorization_code",
-            "code": login.answer["code"],
-            "redirect_uri": self.client.redirect_uri,
-            "code_verifier": login.verifier,
-        }
+        return login.code_form()
 
     def post(self, form: dict[str, str], assertion: str | None = None, path: str = "/token") -> requests.Response:
         return post_form(self.base + path, form | assertion_form(assertion or self.assertion()))

@@ -147,12 +147,7 @@ def test_a_bound_token_needs_a_proof_of_its_key(clients: Clients) -> None:
     key.learn_nonce(clients.base)
     login = Login(client)
     login.run()
-    form = {
-        "grant_type": "authorization_code",
-        "code": login.answer["code"],
-        "redirect_uri": client.redirect_uri,
-        "code_verifier": login.verifier,
-    } | client.credentials()
+    form = login.code_form() | client.credentials()
     token = key.post(f"{clients.base}/token", form).json()["access_token"]
     assert_invalid_token(call(client, token, "echo"))
     plain, encoded = "echo/a;b=c,d&e=f+g@h:i", "echo/a%3Bb%3Dc%2Cd%26e%3Df%2Bg%40h%3Ai"

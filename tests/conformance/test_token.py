@@ -55,16 +55,6 @@ def basic(client_id: str, secret: str) -> dict[str, str]:
     return {"authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
 
 
-def code_form(login: Login) -> dict[str, str]:
-    """The token request for a login's code, without client authentication."""
-    return {
-        "grant_type": "authorization_code",
-        "code": login.answer["code"],
-        "redirect_uri": login.client.redirect_uri,
-        "code_verifier": login.verifier,
-    }
-
-
 def post_raw(client: TestClient, body: str, content_type: str | None = FORM) -> requests.Response:
     """POST /token with a body written out."""
     headers = {} if content_type is None else {"content-type": content_type}
@@ -98,7 +88,7 @@ def test_the_default_scope_is_named_in_the_answer(clients: Clients) -> None:
 @pytest.mark.spec("TOK-62", "RFC 6749 3.2")
 def test_only_post(clients: Clients) -> None:
     login = with_code(clients.public)
-    form = code_form(login) | login.client.credentials()
+    form = login.code_form() | login.client.credentials()
     for method in ("GET", "PUT", "DELETE", "PATCH"):
         response = requests.request(method, f"{login.client.base}/token", params=form, timeout=30)
         assert_method_not_allowed(response, "POST")
@@ -109,12 +99,14 @@ def test_only_post(clients: Clients) -> None:
 def test_parameters_in_the_query_are_not_read(clients: Clients) -> None:
     login = with_code(clients.public)
     url = f"{login.client.base}/token"
-    all_in_query = requests.post(url, params=code_form(login) | login.client.credentials(), data={"a": "b"}, timeout=30)
+    all_in_query = requests.post(
+        url, params=login.code_form() | login.client.credentials(), data={"a": "b"}, timeout=30
+    )
     assert_invalid_client(all_in_query)
     code_in_query = requests.post(
         url,
         params={"code": login.answer["code"]},
-        data={k: v for k, v in code_form(login).items() if k != "code"} | login.client.credentials(),
+        data={k: v for k, v in login.code_form().items() if k != "code"} | login.client.credentials(),
         timeout=30,
     )
     assert_error(code_in_query, 400, "invalid_request")
@@ -124,7 +116,7 @@ def test_parameters_in_the_query_are_not_read(clients: Clients) -> None:
 @pytest.mark.spec("TOK-63", "RFC 6749 4.1.3")
 def test_other_content_types_are_not_parsed(clients: Clients) -> None:
     login = with_code(clients.public)
-    form = code_form(login) | login.client.credentials()
+    form = login.code_form() | login.client.credentials()
     for content_type in (None, "application/json", "text/plain", "multipart/form-data; boundary=x"):
         assert_error(post_raw(login.client, encoded(form), content_type), 400, "invalid_request")
     assert_error(requests.post(f"{login.client.base}/token", json=form, timeout=30), 400, "invalid_request")
@@ -134,7 +126,7 @@ def test_other_content_types_are_not_parsed(clients: Clients) -> None:
 @pytest.mark.spec("TOK-63", "RFC 6749 B")
 def test_the_content_type_may_have_a_charset_and_any_case(clients: Clients) -> None:
     login = with_code(clients.public)
-    body = encoded(code_form(login) | login.client.credentials())
+    body = encoded(login.code_form() | login.client.credentials())
     assert_tokens(post_raw(login.client, body, "Application/X-WWW-Form-URLencoded; charset=UTF-8"))
 
 
@@ -142,7 +134,7 @@ def test_the_content_type_may_have_a_charset_and_any_case(clients: Clients) -> N
 def test_a_repeated_parameter_is_refused(clients: Clients) -> None:
     """Also when both are equal, when one is empty, and when nobody needs it."""
     login = with_code(clients.public)
-    form = code_form(login) | login.client.credentials()
+    form = login.code_form() | login.client.credentials()
     same = [encoded({name: value}) for name, value in form.items()]
     for again in (*same, "code=", "client_id=", "client_id=other", "scope=a&scope=a", "scope=a&scope="):
         for body in (f"{encoded(form)}&{again}", f"{again}&{encoded(form)}"):
@@ -193,7 +185,7 @@ def test_grant_type_not_for_this_client(clients: Clients) -> None:
 def test_wrong_secret_by_basic(clients: Clients) -> None:
     login = with_code(clients.confidential)
     headers = basic(login.client.client_id, "wrong")
-    assert_invalid_client(post_form(f"{login.client.base}/token", code_form(login), headers=headers))
+    assert_invalid_client(post_form(f"{login.client.base}/token", login.code_form(), headers=headers))
     assert_tokens(login.redeem())
 
 
@@ -205,8 +197,8 @@ def test_right_secret_by_basic_in_any_case_of_the_scheme(clients: Clients) -> No
     for scheme in ("basic", "BASIC"):
         again = {"authorization": headers["authorization"].replace("Basic", scheme)}
         # The code is what is wrong, no longer the client.
-        assert_error(post_form(url, code_form(login), {"code": "x"}, headers=again), 400, "invalid_grant")
-    assert_tokens(post_form(url, code_form(login), headers=headers))
+        assert_error(post_form(url, login.code_form(), {"code": "x"}, headers=again), 400, "invalid_grant")
+    assert_tokens(post_form(url, login.code_form(), headers=headers))
 
 
 @pytest.mark.spec("TOK-68", "RFC 6749 5.2")
@@ -215,7 +207,7 @@ def test_an_unknown_client_and_a_wrong_secret_look_the_same(clients: Clients) ->
     wrong = login.redeem(client_secret="wrong")
     unknown = login.redeem(client_id=f"nobody-{secrets.token_hex(4)}", client_secret="wrong")
     unknown_public = login.redeem(client_id=f"nobody-{secrets.token_hex(4)}", client_secret=None)
-    disabled = post_form(f"{login.client.base}/token", code_form(login) | clients.disabled.credentials())
+    disabled = post_form(f"{login.client.base}/token", login.code_form() | clients.disabled.credentials())
     for response in (wrong, unknown, unknown_public, disabled):
         assert_invalid_client(response)
         assert response.content == wrong.content
@@ -229,7 +221,7 @@ def test_two_ways_of_authentication(clients: Clients, second: str) -> None:
     login = with_code(clients.confidential)
     assert login.client.secret is not None
     values = {"client_secret": login.client.secret, "client_assertion": "e30.e30.e30"}
-    form = code_form(login) | {second: values.get(second, "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")}
+    form = login.code_form() | {second: values.get(second, "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")}
     headers = basic(login.client.client_id, login.client.secret)
     assert_error(post_form(f"{login.client.base}/token", form, headers=headers), 400, "invalid_request")
     if second != "client_secret":
@@ -243,9 +235,9 @@ def test_basic_and_body_name_different_clients(clients: Clients) -> None:
     assert login.client.secret is not None
     headers = basic(login.client.client_id, login.client.secret)
     url = f"{login.client.base}/token"
-    other = post_form(url, code_form(login) | {"client_id": clients.public.client_id}, headers=headers)
+    other = post_form(url, login.code_form() | {"client_id": clients.public.client_id}, headers=headers)
     assert_error(other, 400, "invalid_request")
-    same = post_form(url, code_form(login) | {"client_id": login.client.client_id}, headers=headers)
+    same = post_form(url, login.code_form() | {"client_id": login.client.client_id}, headers=headers)
     assert_tokens(same)
 
 
@@ -256,8 +248,8 @@ def test_basic_values_are_form_urlencoded(clients: Clients) -> None:
     assert client.secret is not None
     login = with_code(client)
     url = f"{client.base}/token"
-    assert_invalid_client(post_form(url, code_form(login), headers=basic(client.client_id, client.secret + "x")))
-    tokens = assert_tokens(post_form(url, code_form(login), headers=basic(client.client_id, client.secret)))
+    assert_invalid_client(post_form(url, login.code_form(), headers=basic(client.client_id, client.secret + "x")))
+    tokens = assert_tokens(post_form(url, login.code_form(), headers=basic(client.client_id, client.secret)))
     assert_alive(client, tokens["access_token"])
     assert_goes_on(client, tokens["refresh_token"])
 
@@ -268,7 +260,7 @@ def test_basic_that_cannot_be_read(clients: Clients) -> None:
     login = with_code(clients.confidential)
     for credentials in ("", "!!!", "YTpi=", "YTpi YTpi", "/w==", "YWJj", "OnNlY3JldA==", "%%%%"):
         headers = {"authorization": f"Basic {credentials}"}
-        assert_invalid_client(post_form(f"{login.client.base}/token", code_form(login), headers=headers))
+        assert_invalid_client(post_form(f"{login.client.base}/token", login.code_form(), headers=headers))
     assert_tokens(login.redeem())
 
 
@@ -277,7 +269,7 @@ def test_a_confidential_client_must_authenticate(clients: Clients) -> None:
     login = with_code(clients.confidential)
     assert_invalid_client(login.redeem(client_secret=None))
     assert_invalid_client(login.redeem(client_secret=""))
-    assert_invalid_client(post_form(f"{login.client.base}/token", code_form(login)))
+    assert_invalid_client(post_form(f"{login.client.base}/token", login.code_form()))
     assert_tokens(login.redeem())
 
 
@@ -285,7 +277,7 @@ def test_a_confidential_client_must_authenticate(clients: Clients) -> None:
 def test_other_schemes_than_basic_are_no_client_authentication(clients: Clients) -> None:
     login = with_code(clients.confidential)
     headers = {"authorization": f"Bearer {login.client.secret}"}
-    form = code_form(login) | {"client_id": login.client.client_id}
+    form = login.code_form() | {"client_id": login.client.client_id}
     assert_invalid_client(post_form(f"{login.client.base}/token", form, headers=headers))
     assert_tokens(login.redeem())
 
@@ -298,10 +290,10 @@ def test_only_the_method_that_was_registered(clients: Clients) -> None:
     url = f"{by_basic.base}/token"
     login = with_code(by_basic)
     assert_invalid_client(login.redeem())
-    assert_tokens(post_form(url, code_form(login), headers=basic(by_basic.client_id, by_basic.secret)))
+    assert_tokens(post_form(url, login.code_form(), headers=basic(by_basic.client_id, by_basic.secret)))
     login = with_code(by_post)
     headers = basic(by_post.client_id, by_post.secret)
-    assert_invalid_client(post_form(url, code_form(login), headers=headers))
+    assert_invalid_client(post_form(url, login.code_form(), headers=headers))
     assert_tokens(login.redeem())
 
 
@@ -310,7 +302,7 @@ def test_a_public_client_has_no_secret(clients: Clients) -> None:
     login = with_code(clients.public)
     assert_invalid_client(login.redeem(client_secret="anything"))
     headers = basic(login.client.client_id, "anything")
-    assert_invalid_client(post_form(f"{login.client.base}/token", code_form(login), headers=headers))
+    assert_invalid_client(post_form(f"{login.client.base}/token", login.code_form(), headers=headers))
     assert_tokens(login.redeem())
 
 
@@ -352,7 +344,7 @@ def test_a_code_of_another_client(clients: Clients) -> None:
     """Refused, and not burnt: its own client can still redeem it."""
     login = with_code(clients.public)
     for other in (clients.other_public, clients.confidential):
-        response = post_form(f"{other.base}/token", code_form(login) | other.credentials())
+        response = post_form(f"{other.base}/token", login.code_form() | other.credentials())
         assert_error(response, 400, "invalid_grant")
     tokens = assert_tokens(login.redeem())
     assert_alive(login.client, tokens["access_token"])
@@ -470,7 +462,7 @@ def test_a_replay_that_proves_nothing_ends_nothing(clients: Clients) -> None:
     assert_error(login.redeem(code_verifier=None), 400, "invalid_grant")
     assert_error(login.redeem(redirect_uri="https://evil.example/callback"), 400, "invalid_grant")
     assert_invalid_client(login.redeem(client_secret="wrong"))
-    other = post_form(f"{login.client.base}/token", code_form(login) | clients.public.credentials())
+    other = post_form(f"{login.client.base}/token", login.code_form() | clients.public.credentials())
     assert_error(other, 400, "invalid_grant")
     assert_alive(login.client, tokens["access_token"])
     assert_goes_on(login.client, tokens["refresh_token"])
@@ -591,7 +583,7 @@ def test_cors_for_the_clients_own_origin(clients: Clients) -> None:
     login = with_code(clients.public)
     origin = clients.public.registered.origins[0]
     headers = {"origin": origin}
-    form = code_form(login) | login.client.credentials()
+    form = login.code_form() | login.client.credentials()
     url = f"{login.client.base}/token"
     refused = post_form(url, form, {"code_verifier": "a" * 43}, headers=headers)
     assert_error(refused, 400, "invalid_grant")
@@ -610,7 +602,7 @@ def test_cors_for_the_clients_own_origin(clients: Clients) -> None:
 def test_no_cors_for_other_origins(clients: Clients, origin: str) -> None:
     login = with_code(clients.public)
     response = post_form(
-        f"{login.client.base}/token", code_form(login) | login.client.credentials(), headers={"origin": origin}
+        f"{login.client.base}/token", login.code_form() | login.client.credentials(), headers={"origin": origin}
     )
     assert_tokens(response)
     preflight = preflight_of(login.client, "/token", origin)

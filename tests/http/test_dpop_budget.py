@@ -46,8 +46,7 @@ def test_a_proof_costs_one_write(base: str, sent: list[str]) -> None:
     key, url = DPoPKey(), f"{base}/token"
     login = Login(plain.client)
     login.run()
-    form = {"grant_type": "authorization_code", "code": login.answer["code"], "code_verifier": login.verifier}
-    form |= login.client.credentials()
+    form = login.code_form() | login.client.credentials()
     assert cost(sent, lambda: key.post(url, form), 400) == [], "asking for a nonce is free"
     sent.clear()
     tokens = key.post(url, form).json()
@@ -61,8 +60,7 @@ def test_a_forged_proof_or_nonce_costs_nothing(base: str, sent: list[str]) -> No
     login, key, url = Login(register(base)), DPoPKey(), f"{base}/token"
     key.learn_nonce(base)
     login.run()
-    form = {"grant_type": "authorization_code", "code": login.answer["code"], "code_verifier": login.verifier}
-    form |= login.client.credentials()
+    form = login.code_form() | login.client.credentials()
     right = key.claims("POST", url)
     head, _, signature = signed_by_hand(key.header(), right, key.key).split(".")
     body = b64(json.dumps(right | {"jti": "another"}).encode())

@@ -210,12 +210,7 @@ def test_a_third_partys_question_and_a_dpop_nonce_outlive_the_change(broker: Bro
     nonce = key.nonce
     broker.forward(1)
     login.read_answer(login.browser.submit(page, {"decision": "allow"}))
-    form = {
-        "grant_type": "authorization_code",
-        "code": login.answer["code"],
-        "redirect_uri": client.redirect_uri,
-        "code_verifier": login.verifier,
-    } | client.credentials()
+    form = login.code_form() | client.credentials()
     url = f"{broker.base}/token"
     tokens = good(key.post(url, form, key.proof("POST", url, iat=broker.now)))
     assert tokens["token_type"] == "DPoP"

@@ -61,12 +61,7 @@ def test_a_bound_token_is_not_taken_as_bearer(base: str) -> None:
     key.learn_nonce(base)
     login = Login(client)
     login.run(resource=RESOURCE)
-    form = {
-        "grant_type": "authorization_code",
-        "code": login.answer["code"],
-        "redirect_uri": client.redirect_uri,
-        "code_verifier": login.verifier,
-    } | client.credentials()
+    form = login.code_form() | client.credentials()
     with pytest.raises(jwt.InvalidTokenError, match="bound to a key"):
         sample(base)(key.post(f"{base}/token", form).json()["access_token"])
 
