@@ -28,6 +28,7 @@ from broker_testing.journey import Login, TestClient, post_form, refresh, regist
 from broker_testing.parallel import at_once
 from broker_testing.proxy import ALLOWED, EXCHANGING, PROVIDER, REACHING, call, exchange, provider_with
 from broker_testing.sandbox import counted, end_at_provider, forget_faults, order_fault, start_counting
+from broker_testing.signing import DPoPKey
 from broker_testing.trouble import pass_time
 from broker_testing.wire import disguises, tapped
 
@@ -308,6 +309,26 @@ def test_calls_are_limited_by_login_and_by_client(api: str, own_window: pytest.M
     assert answers[0].headers["ratelimit"].startswith(f'"{name.replace("__", ".")}";r=2;t=')
     assert call(first, tokens[1], "forbidden").status_code == (429 if name == "proxy__client" else 403)
     assert call(second, tokens[2], "forbidden").status_code == 403
+
+
+def test_a_nonce_that_is_asked_for_counts_once(api: str, own_window: pytest.MonkeyPatch) -> None:
+    """RFC 9449 section 9: who comes with an old nonce is told the present one, and calls again."""
+    login, key = Login(register(api, **REACHING)), DPoPKey()
+    login.run()
+    url = f"{api}/proxy/{PROVIDER}/projects"
+    form = login.code_form() | login.client.credentials()
+    for _ in range(2):  # the first time tells the nonce
+        answer = key.post(f"{api}/token", form, key.proof("POST", f"{api}/token", iat=clock.now()))
+    token = answer.json()["access_token"]
+    own_window.setitem(runtime().__dict__, "limiter", limited(proxy__login=8))
+
+    def called(**changes: str | None) -> requests.Response:
+        proof = key.proof("GET", url, token, iat=clock.now(), **changes)
+        return requests.get(url, headers={"authorization": f"DPoP {token}", "dpop": proof}, timeout=30)
+
+    asked = [called(nonce=None) for _ in range(6)]
+    assert {(one.status_code, one.json()["error"]) for one in asked} == {(401, "use_dpop_nonce")}
+    assert called().status_code == 200
 
 
 def test_exchanges_have_a_limit_of_their_own(base: str, own_window: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from broker.runtime import runtime
 from broker.store.aws import StoreUnavailable, client
 from broker.store.counters import Counters
 from broker_testing.journey import Login, TestClient, post_form, refresh, register
+from broker_testing.signing import DPoPKey
 
 Limits = Callable[..., None]
 _hours = itertools.count(1)
@@ -72,6 +73,20 @@ def test_failures_count_ten_times(base: str, limits: Limits) -> None:
     guesser = register(base)
     limits(token__refresh_token__address=30)
     assert [garbage(guesser).status_code for _ in range(4)] == [400, 400, 400, 429]
+
+
+def test_a_nonce_that_is_asked_for_is_no_guess(base: str, limits: Limits) -> None:
+    """RFC 9449 section 8: a client without the present nonce is refused once, and many may come from one address."""
+    logins = [Login(register(base)) for _ in range(4)]
+    for login in logins:
+        login.run()
+    limits(token__authorization_code__address=30)
+    for login in logins:
+        key, form = DPoPKey(), login.code_form() | login.client.credentials()
+        first = key.post(f"{base}/token", form, key.proof("POST", f"{base}/token", iat=clock.now()))
+        assert (first.status_code, first.json()["error"]) == (400, "use_dpop_nonce")
+        second = key.post(f"{base}/token", form, key.proof("POST", f"{base}/token", iat=clock.now()))
+        assert second.status_code == 200, second.text
 
 
 def test_unknown_clients_are_counted_by_their_address(base: str, limits: Limits) -> None:

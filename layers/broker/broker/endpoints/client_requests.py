@@ -61,9 +61,8 @@ def _answer(request: Request, runtime: Runtime, step: Step, form: Parameters, ga
         client_id = client.client_id if client else None
         grant_type = form.get("grant_type")
         shown = grant_type if grant_type in GRANT_TYPES else None
-        if error.kind is AUTHORIZATION_PENDING:  # what a device is told all the time (RFC 8628 section 3.5)
-            gate.forgive()
-        else:
+        gate.forgive_if_a_step(error)
+        if error.kind is not AUTHORIZATION_PENDING:  # a device is told so all the time
             audit.event(
                 "token.refused", client_id=client_id, error=error.kind.code, detail=error.detail, grant_type=shown
             )

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from broker import audit, clock, invocation
-from broker.crypto import sealing
 from broker.crypto.tokens import AccessToken
 from broker.endpoints import bearer, cors
 from broker.endpoints.bearer import NoCredentials, Session
@@ -127,6 +126,7 @@ def _answer(request: Request, runtime: Runtime, token: AccessToken, gate: Gate) 
             raise _refused(token, name, "the login is at another provider")
         answer = _called(runtime, request, session, call)
     except OAuthError as error:
+        gate.forgive_if_a_step(error)
         return bearer.challenge(request, runtime, client, error)
     except StoreUnavailable as error:
         audit.unavailable(error)
@@ -186,8 +186,6 @@ def _called(runtime: Runtime, request: Request, session: Session, call: ApiCall)
         raise reconnect.required(runtime, request.issuer, session.grant, INVALID_TOKEN, dead.reason) from None
     except vault.LinkUnavailable as error:
         raise vault.temporarily_unavailable("the provider's token cannot be renewed", error.retry_after) from None
-    except sealing.SealBroken:
-        raise OAuthError(INVALID_TOKEN, "the login of this access token has ended") from None
     except UpstreamFailure as failure:
         vault.report(session.grant.grant_id, name, "proxy", failure)
         raise _Failed(_failure(failure)) from None

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from broker.gateway import Request, Response
 from broker.limiter import Count, Limiter, Subject
 from broker.protocol.clients import Client
+from broker.protocol.errors import AUTHORIZATION_PENDING, USE_DPOP_NONCE, OAuthError
 from broker.protocol.limits import address_key
 from broker.runtime import Runtime
 
@@ -17,6 +18,8 @@ _GRANTS = {
     "urn:ietf:params:oauth:grant-type:device_code": "device_code",
     "urn:ietf:params:oauth:grant-type:token-exchange": "token_exchange",
 }
+
+_STEPS = frozenset({AUTHORIZATION_PENDING.code, USE_DPOP_NONCE.code})
 
 
 class Gate:
@@ -54,6 +57,11 @@ class Gate:
             self._harmless = _is_known(client)
             self._limiter.check((counted,))
         self._count = self._limiter.count(self._subjects)
+
+    def forgive_if_a_step(self, error: OAuthError) -> None:
+        """Of errors those that are steps of a protocol (RFC 8628 section 3.5, RFC 9449 sections 8 and 9)."""
+        if error.kind.code in _STEPS:
+            self.forgive()
 
     def forgive(self) -> None:
         """The answer is an error that a client meets without any fault or guess, so it counts as a success does."""
