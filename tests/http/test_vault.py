@@ -735,6 +735,20 @@ def test_tokens_that_cannot_be_opened_are_deleted_and_named_as_that(base: str, l
     assert runtime().grants.links.read(held.handle.grant_id) is None
 
 
+def test_tokens_that_cannot_be_opened_end_the_login(base: str) -> None:
+    """A table that was changed or restored by hand: the client is told where to log in again, at whatever it asks."""
+    held, other = logged_in(base), logged_in(base)
+    for one in (held, other):
+        runtime().grants.links.write(replace(one.link, version=2, sealed=b"of nobody"))
+    told = other.userinfo()
+    assert (told.status_code, told.json()["error"]) == (401, "invalid_token")
+    assert "reconnect=" in told.json()["reconnect_url"]
+    pass_time(LIFETIME + 5)
+    assert_reconnect(held.refresh())
+    for one in (held, other):
+        assert (one.grant.end_reason, one.grant.end_detail) == ("upstream_revoked", "unreadable")
+
+
 @pytest.mark.parametrize("after_death", [False, True])
 def test_a_token_that_is_renewed_while_the_provider_is_told_is_revoked_too(
     base: str, monkeypatch: pytest.MonkeyPatch, after_death: bool

@@ -49,6 +49,10 @@ END_DETAILS: Mapping[tuple[str, str], str] = {
         "expired",
     ): "The provider's access ran out or was withdrawn, and the provider had given nothing to"
     " refresh it with; noticed on {when}.",
+    (
+        "upstream_revoked",
+        "unreadable",
+    ): "The provider's tokens that the broker kept for it could not be opened; noticed on {when}.",
     ("upstream_revoked", "gone"): "The broker had no tokens of the provider for it any more; noticed on {when}.",
     (
         "denied",

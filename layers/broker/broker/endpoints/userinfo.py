@@ -139,8 +139,6 @@ def _profile(runtime: Runtime, provider: Provider, session: Session) -> Profile:
     except UpstreamFailure as failure:
         vault.report(session.grant.grant_id, provider.name, "userinfo", failure)
         raise _upstream_error(runtime, session, failure) from None
-    except sealing.SealBroken:
-        raise OAuthError(INVALID_TOKEN, "the login of this access token has ended") from None
 
 
 def _kept_profile(provider: Provider, session: Session) -> Profile | None:
@@ -151,7 +149,7 @@ def _kept_profile(provider: Provider, session: Session) -> Profile | None:
     try:
         tokens = vault.tokens_of(session.link, session.token.grant_secret)
     except sealing.SealBroken:
-        raise OAuthError(INVALID_TOKEN, "the login of this access token has ended") from None
+        raise vault.LinkDead("unreadable") from None
     profile = id_token.kept_profile(provider, provider_scope(grant.scope), tokens)
     return profile if profile and subject_of(grant.provider, profile.subject) == grant.subject else None
 

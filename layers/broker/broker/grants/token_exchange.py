@@ -87,7 +87,7 @@ def exchange(runtime: Runtime, issuer: Issuer, client: Client, asked: ExchangeRe
     except vault.LinkUnavailable as error:
         raise vault.temporarily_unavailable("the provider's token cannot be renewed", error.retry_after) from None
     except sealing.SealBroken:
-        raise _refused("the login of the subject_token has ended") from None
+        raise reconnect.required(runtime, issuer.url, grant, INVALID_GRANT, "unreadable") from None
     if set(asked.scope or ()) - set(fresh.scope or ()):
         raise OAuthError(INVALID_SCOPE, "the provider has not granted that scope")
     audit.event("upstream.token_given", grant_id=grant.grant_id, client_id=client.client_id, provider=provider.name)

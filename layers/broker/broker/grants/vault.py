@@ -56,7 +56,8 @@ class LinkDead(Exception):
     """The provider will give no more tokens for this login: the person has to log in again.
 
     `reason`: "refused" (the provider says that the grant is over), "unknown_refusals" (it has refused for days in a way
-    that no table explains), "expired" (there is nothing to refresh with), or "gone" (the login has no tokens here).
+    that no table explains), "expired" (there is nothing to refresh with), "gone" (the login has no tokens here), or "unreadable"
+    (the seal of those that are here does not open).
     """
 
     def __init__(self, reason: str) -> None:
@@ -166,7 +167,10 @@ def fresh_tokens(
     Errors: LinkDead, LinkUnavailable, StoreUnavailable.
     """
     patience = Deadline.after(runtime.settings.upstream_deadline)
-    return _fresh(_Need(runtime, provider, grant_secret, rejected_version, patience), link)
+    try:
+        return _fresh(_Need(runtime, provider, grant_secret, rejected_version, patience), link)
+    except sealing.SealBroken:  # whoever brings the grant's secret cannot open it, so nobody ever will
+        raise LinkDead("unreadable") from None
 
 
 def refresh_seconds(runtime: Runtime, *, recovering: bool = False) -> float:
