@@ -186,6 +186,18 @@ def test_a_callback_counts_once(clients: Clients, watched: str) -> None:
     assert login.redeem().status_code == 200
 
 
+@pytest.mark.spec("CB-49", "RFC 9110 9.2.1")
+def test_looking_at_a_callback_does_not_use_it_up(clients: Clients) -> None:
+    """HEAD is what programs send ahead of a link."""
+    login = Login(clients.public)
+    back = login.callback_url()
+    looked = login.browser.session.head(back, allow_redirects=False, timeout=30)
+    assert (looked.status_code, looked.content) == (400, b"")
+    assert not {"location", "set-cookie"} & {name.lower() for name in looked.headers}
+    login.read_answer(login.browser.get(back))
+    assert login.redeem().status_code == 200
+
+
 @pytest.mark.local_only
 @pytest.mark.spec("CB-49", "RFC 9700 4.7")
 def test_a_callback_ten_times_at_once(clients: Clients, watched: str) -> None:

@@ -61,6 +61,30 @@ def test_a_reference_is_used_once(clients: Clients) -> None:
     assert_login_completes(login, first)
 
 
+@pytest.mark.spec("AUTHZ-45", "RFC 9110 9.2.1")
+def test_looking_at_a_reference_does_not_use_it_up(clients: Clients) -> None:
+    """HEAD is what programs send ahead of a link."""
+    login = Login(clients.public)
+    request_uri = pushed(login)
+    url = f"{clients.base}/authorize?{urlencode({'client_id': login.client.client_id, 'request_uri': request_uri})}"
+    looked = requests.head(url, timeout=30)
+    assert (looked.status_code, looked.headers["allow"]) == (405, "GET, POST")
+    assert "set-cookie" not in looked.headers
+    assert_login_completes(login, authorize(login, request_uri))
+
+
+@pytest.mark.spec("AUTHZ-45", "RFC 6749 4.1.2.1")
+@pytest.mark.parametrize("chosen", ["provider=nowhere", "provider=openid&provider=infolobby"])
+def test_a_provider_that_cannot_be_chosen_for_a_reference(clients: Clients, chosen: str) -> None:
+    """The client hears of it, and the reference is still good."""
+    login = Login(clients.multi_provider)
+    request_uri = pushed(login, provider=None)
+    asked = urlencode({"client_id": login.client.client_id, "request_uri": request_uri})
+    response = login.browser.get(f"{clients.base}/authorize?{asked}&{chosen}")
+    assert_error_redirect(login, response, "invalid_request")
+    assert_login_completes(login, authorize(login, request_uri, provider="openid"))
+
+
 @pytest.mark.spec("AUTHZ-45", "RFC 9126 4")
 def test_of_many_uses_at_once_one_goes_on(clients: Clients) -> None:
     login = Login(clients.public)

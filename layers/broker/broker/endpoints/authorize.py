@@ -56,7 +56,7 @@ class NoRedirect(Exception):
 
 def respond(request: Request, runtime: Runtime, adapt: Adapt = Adapted) -> Response:
     """GET or POST /authorize."""
-    if request.method not in ("GET", "HEAD", "POST"):
+    if request.method not in ("GET", "POST"):  # a HEAD that programs send ahead of a link would use up a pushed request
         return _page(request, "invalid_request", "Use GET or POST here.", 405, {"allow": "GET, POST"})
     address: ReturnAddress | None = None
     client: Client | None = None
@@ -153,10 +153,10 @@ def _pushed(request: Request, runtime: Runtime, client: Client, parameters: Para
     login, _ = runtime.grants.read(grant_id)
     if login is None or login.stage != "pushed" or login.client_id != client.client_id:
         raise _unusable_request_uri()
-    provider = login.provider or provider_name(client, parameters.get("provider"))
-    if provider is None:
-        return chooser.render(request, runtime, client, parameters)
     try:
+        provider = login.provider or provider_name(client, _chosen(parameters))
+        if provider is None:
+            return chooser.render(request, runtime, client, parameters)
         departure = to_provider.prepare(request, runtime, login, provider)
         runtime.grants.open_pushed(
             grant_id,
@@ -168,9 +168,17 @@ def _pushed(request: Request, runtime: Runtime, client: Client, parameters: Para
     except Refused:
         raise _unusable_request_uri() from None
     except OAuthError as error:
+        audit.event("login.refused", client_id=client.client_id, error=error.kind.code, detail=error.detail)
         return redirect_answer.refusal(request, client, redirect_answer.address_of(login), error)
     audit.event("login.started", grant_id=grant_id, client_id=client.client_id, provider=provider)
     return departure.response(request, runtime)
+
+
+def _chosen(parameters: Parameters) -> str | None:
+    """The provider that a person chose for a request that was pushed without one. Errors: OAuthError."""
+    if len(parameters.all("provider")) > 1:
+        raise OAuthError(INVALID_REQUEST, "the parameter provider is there more than once")
+    return parameters.get("provider")
 
 
 def _pushed_id(runtime: Runtime, parameters: Parameters) -> str:

@@ -116,7 +116,7 @@ def respond(request: Request, runtime: Runtime) -> Response:
     """GET (or POST, for providers that answer with a form) /callback/{provider}."""
     name = request.path_parameters.get("provider", "")
     try:
-        if request.method not in ("GET", "HEAD", "POST"):
+        if request.method not in ("GET", "POST"):  # a HEAD that programs send ahead of a link would use up the state
             raise NotOurs("method")
         ring = runtime.keys.ring()
         provider = _provider(runtime, name)

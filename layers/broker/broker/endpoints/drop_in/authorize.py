@@ -26,7 +26,7 @@ def respond(request: Request, runtime: Runtime) -> Response:
     if dialect is None:
         return authorize.respond(request, runtime)
     methods = dialect.authorize.methods
-    if request.method not in (*methods, "HEAD"):
+    if request.method not in methods:
         page = error_page.render(
             request,
             title="Sign-in cannot go on",
