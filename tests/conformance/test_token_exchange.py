@@ -99,6 +99,19 @@ def test_another_target_is_invalid_target(clients: Clients, target: dict[str, st
     assert_error(response, 400, "invalid_target")
 
 
+@pytest.mark.parametrize("name", ["audience", "resource"])
+def test_an_empty_target_hides_no_other(clients: Clients, name: str) -> None:
+    """RFC 6749 section 3.1: what has no value counts as left out, wherever it stands."""
+    for wrong in (["", "https://evil.example/"], ["https://evil.example/", ""]):
+        form = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+            "subject_token": token_of(clients.exchanging),
+            "subject_token_type": ACCESS_TOKEN,
+        } | clients.exchanging.credentials()
+        pairs = [*form.items(), *((name, value) for value in wrong)]
+        assert_error(requests.post(f"{clients.base}/token", data=pairs, timeout=30), 400, "invalid_target")
+
+
 def test_two_targets_are_invalid_target(clients: Clients) -> None:
     token = token_of(clients.exchanging)
     form = {
@@ -221,12 +234,7 @@ def test_a_bound_token_needs_its_key(clients: Clients, kind: str, parameters: di
     login = Login(client)
     login.parameters |= parameters
     login.run()
-    form = {
-        "grant_type": "authorization_code",
-        "code": login.answer["code"],
-        "redirect_uri": client.redirect_uri,
-        "code_verifier": login.verifier,
-    } | client.credentials()
+    form = login.code_form() | client.credentials()
     token = key.post(f"{clients.base}/token", form).json()["access_token"]
     assert_error(exchange(client, token), 400, "invalid_dpop_proof")
     thief = DPoPKey()

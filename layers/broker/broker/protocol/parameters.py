@@ -30,8 +30,8 @@ class Parameters:
             self._values.setdefault(name, []).append(value)
 
     def get(self, name: str) -> str | None:
-        """The value; None when absent or empty (RFC 6749 section 3.1). The first one when repeated."""
-        return next(iter(self._values.get(name, ())), None) or None
+        """The value; None when absent or empty (RFC 6749 section 3.1). The first one that is not empty when repeated."""
+        return next(iter(self.all(name)), None)
 
     def require(self, name: str) -> str:
         """The value. Errors: OAuthError invalid_request when absent or empty."""
