@@ -73,6 +73,15 @@ def test_a_poll_costs_one_conditional_write(base: str) -> None:
     assert writes == ["UpdateItem", "UpdateItem"]
 
 
+def test_a_device_that_comes_after_the_end_of_its_login(base: str) -> None:
+    """Approved, but the login lasts for less than the device code does."""
+    tv = Device(register(base, grant_types=GRANT_TYPES, redirect_uris=(), absolute_lifetime=30)).begin()
+    Person(base).approve(tv.user_code)
+    clock.offset += 31
+    late = tv.poll()
+    assert (late.status_code, late.json()["error"]) == (400, "expired_token")
+
+
 def test_an_ordinary_login_stays_as_small_as_it_was(base: str) -> None:
     """Devices add nothing to the item that rotates."""
     login = Login(register(base))

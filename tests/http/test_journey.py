@@ -84,6 +84,17 @@ def test_where_the_provider_has_no_refresh_a_login_ends_with_its_access(base: st
     assert userinfo(base, tokens["access_token"]).status_code == 401
 
 
+def test_a_code_is_worth_nothing_once_its_login_is_over(base: str) -> None:
+    """A login that lasts for less than the code would."""
+    login = Login(register(base, absolute_lifetime=30))
+    login.run()
+    clock.offset = sandbox_clock.offset = 31
+    late = login.redeem()
+    assert (late.status_code, late.json()["error"]) == (400, "invalid_grant")
+    clock.offset = sandbox_clock.offset = 0
+    assert login.redeem().status_code == 200, "nothing was used up"
+
+
 @pytest.mark.parametrize("provider", ["iternio", "iternio-live"])
 def test_where_access_has_no_end_a_login_lives_for_its_absolute_lifetime(base: str, provider: str) -> None:
     login = Login(register(base, providers=(provider,), absolute_lifetime=86400 * 3, idle_lifetime=86400), provider)

@@ -176,7 +176,9 @@ def _ready_or_raise(runtime: Runtime, issuer: Issuer, client: Client, handle: Ha
     if grant.stage not in (*WAITING, "device_ready"):
         _end_if_replayed(runtime, issuer, client, grant)
         raise _refused(client, handle, "used", OAuthError(INVALID_GRANT, "the device_code was used"))
-    if grant.device_until <= clock.now():
+    if grant.device_until <= clock.now() or (
+        grant.stage == "device_ready" and grant.absolute_expires_at <= clock.now()
+    ):
         raise _refused(client, handle, "expired", OAuthError(EXPIRED_TOKEN, "the device_code has expired"))
     if grant.stage in WAITING:
         raise _too_soon(runtime, grant)

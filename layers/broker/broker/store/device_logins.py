@@ -176,6 +176,7 @@ class DeviceLogins(Grants):
             ":idle": now + idle_lifetime,
         }
         condition = "stage = :ready AND code_hash = :hash AND client_id = :client AND device_until > :now"
+        condition += " AND absolute_expires_at > :now"
         condition += contains("resource", resource, values)
         bound = binding(jkt, bind_refresh, ":one")
         if bound:

@@ -344,6 +344,7 @@ class Grants:
         now = clock.now()
         condition = (
             "stage = :code AND code_hash = :hash AND client_id = :client AND expires_at > :now AND attempts < :max"
+            " AND absolute_expires_at > :now"
         )
         values: dict[str, object] = {
             ":code": "code",
