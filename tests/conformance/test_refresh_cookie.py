@@ -33,12 +33,7 @@ def logged_in(client: TestClient) -> tuple[dict[str, Any], str]:
 
 def redeemed(login: Login, origin: str | None) -> requests.Response:
     """The code exchanged from a page of that origin."""
-    form = {
-        "grant_type": "authorization_code",
-        "code": login.answer["code"],
-        "redirect_uri": login.client.redirect_uri,
-        "code_verifier": login.verifier,
-    }
+    form = login.code_form()
     headers = {} if origin is None else {"origin": origin}
     return post_form(f"{login.client.base}/token", form | login.client.credentials(), headers=headers)
 
@@ -287,6 +282,10 @@ def test_without_a_cookie(clients: Clients) -> None:
     name = logged_in(client)[1].partition("=")[0]
     for value in ("", "x", "tbr_AAAA"):
         assert_error(by_cookie(client, f"{name}={value}"), 400, "invalid_grant")
+    # Who signs out a second time, or after the cookie has run out, is signed out (RFC 7009 section 2.2).
+    for cookie in (None, f"{name}=", f"{name}=x"):
+        signed_out = by_cookie(client, cookie, "/revoke")
+        assert (signed_out.status_code, signed_out.content) == (200, b"")
     # A client that is not registered for the cookie does not get this door.
     assert_error(by_cookie(clients.public, f"{name}=x"), 400, "invalid_grant")
 

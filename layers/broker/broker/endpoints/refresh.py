@@ -29,23 +29,20 @@ def _refresh(request: Request, runtime: Runtime, client: Client, form: Parameter
         if client.refresh_cookie:
             require_own_origin(request, client)  # as at the token endpoint: the answer sets a cookie
         return token_response(request, client, refresh_token.refresh(runtime, issuer, client, presented, form))
-    return token_response(
-        request, client, refresh_token.refresh(runtime, issuer, client, token_in_cookie(request, client), form)
-    )
-
-
-def token_in_cookie(request: Request, client: Client) -> str:
-    """The refresh token that the browser sent as a cookie.
-
-    Errors: OAuthError 403 without the proofs that the client's own page sent it (a cookie alone comes with any request);
-    invalid_grant when there is no cookie.
-    """
     if not client.refresh_cookie:
         raise OAuthError(INVALID_GRANT, "the parameter refresh_token is missing")
+    kept = token_in_cookie(request, client)
+    if kept is None:
+        raise OAuthError(INVALID_GRANT, "there is no refresh cookie, please log in")
+    return token_response(request, client, refresh_token.refresh(runtime, issuer, client, kept, form))
+
+
+def token_in_cookie(request: Request, client: Client) -> str | None:
+    """The refresh token that the browser sent as a cookie; None without one.
+
+    Errors: OAuthError 403 without the proofs that the client's own page sent it (a cookie alone comes with any request).
+    """
     require_own_origin(request, client)
     if not request.headers.get(CUSTOM_HEADER):
         raise OAuthError(FORBIDDEN_ORIGIN, f"the header {CUSTOM_HEADER} is missing")
-    token = request.cookies.get(cookies.refresh_cookie_name(request, client.client_id))
-    if not token:
-        raise OAuthError(INVALID_GRANT, "there is no refresh cookie, please log in")
-    return token
+    return request.cookies.get(cookies.refresh_cookie_name(request, client.client_id)) or None

@@ -24,7 +24,7 @@ def _revoke(request: Request, runtime: Runtime, client: Client, form: Parameters
     """200 with an empty body, whether or not there was anything to revoke (RFC 7009 section 2.2)."""
     by_cookie = client.refresh_cookie and "token" not in form
     token = token_in_cookie(request, client) if by_cookie else form.require("token")
-    found = _grant_of(request, runtime, client, token)
+    found = _grant_of(request, runtime, client, token) if token is not None else None
     if found is not None:
         grant_id, grant_secret = found
         # The condition on the client is part of the write: another's token stays alive (RFC 7009 section 2.1).
