@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker import audit
-from broker.crypto import sealing
 from broker.crypto.tokens import AccessToken
 from broker.endpoints import bearer, cors
 from broker.endpoints.bearer import NoCredentials, Session
@@ -146,10 +145,7 @@ def _kept_profile(provider: Provider, session: Session) -> Profile | None:
     from broker.upstream import id_token
 
     grant = session.grant
-    try:
-        tokens = vault.tokens_of(session.link, session.token.grant_secret)
-    except sealing.SealBroken:
-        raise vault.LinkDead("unreadable") from None
+    tokens = vault.held_tokens(session.link, session.token.grant_secret)
     profile = id_token.kept_profile(provider, provider_scope(grant.scope), tokens)
     return profile if profile and subject_of(grant.provider, profile.subject) == grant.subject else None
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from broker import audit, clock
-from broker.crypto import sealing, tokens
+from broker.crypto import tokens
 from broker.crypto.tokens import AccessToken
 from broker.grants import alive, granted_scope, reconnect, vault
 from broker.grants.issuing import Issuer
@@ -75,7 +75,7 @@ def exchange(runtime: Runtime, issuer: Issuer, client: Client, asked: ExchangeRe
     grant, link = _login(runtime, issuer, client, token)
     try:
         provider = runtime.provider(grant.provider)
-        _check_target(runtime, provider, vault.tokens_of(link, token.grant_secret), asked)
+        _check_target(runtime, provider, vault.held_tokens(link, token.grant_secret), asked)
         if provider.name not in client.token_exchange:
             raise OAuthError(UNAUTHORIZED_CLIENT, "this client may not have tokens of this provider")
         fresh = vault.fresh_tokens(runtime, provider, link, token.grant_secret).tokens
@@ -86,8 +86,6 @@ def exchange(runtime: Runtime, issuer: Issuer, client: Client, asked: ExchangeRe
         raise reconnect.required(runtime, issuer.url, grant, INVALID_GRANT, dead.reason) from None
     except vault.LinkUnavailable as error:
         raise vault.temporarily_unavailable("the provider's token cannot be renewed", error.retry_after) from None
-    except sealing.SealBroken:
-        raise reconnect.required(runtime, issuer.url, grant, INVALID_GRANT, "unreadable") from None
     if set(asked.scope or ()) - set(fresh.scope or ()):
         raise OAuthError(INVALID_SCOPE, "the provider has not granted that scope")
     audit.event("upstream.token_given", grant_id=grant.grant_id, client_id=client.client_id, provider=provider.name)

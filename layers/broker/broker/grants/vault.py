@@ -100,6 +100,14 @@ def tokens_of(link: Link, grant_secret: bytes) -> UpstreamTokens:
     return UpstreamTokens.from_json(sealing.unseal(grant_secret, _PURPOSE, link.sealed, _bound_to(link)))
 
 
+def held_tokens(link: Link, grant_secret: bytes) -> UpstreamTokens:
+    """The tokens of the link of a login that stands. Errors: LinkDead, as nobody will ever open what its own secret does not."""
+    try:
+        return tokens_of(link, grant_secret)
+    except sealing.SealBroken:
+        raise LinkDead("unreadable") from None
+
+
 def due_at(provider: Provider, tokens: UpstreamTokens, now: int) -> int:
     """When to refresh tokens received `now` (epoch seconds), 0 for never: they do not expire, or cannot be refreshed."""
     if not can_refresh(provider, tokens):
@@ -133,7 +141,7 @@ class _Need:
     patience: Deadline
 
     def read(self, link: Link) -> Fresh:
-        return Fresh(link, tokens_of(link, self.grant_secret))
+        return Fresh(link, held_tokens(link, self.grant_secret))
 
     def is_met_by(self, held: Fresh) -> bool:
         """Whether these tokens will do although they are due."""
@@ -167,10 +175,7 @@ def fresh_tokens(
     Errors: LinkDead, LinkUnavailable, StoreUnavailable.
     """
     patience = Deadline.after(runtime.settings.upstream_deadline)
-    try:
-        return _fresh(_Need(runtime, provider, grant_secret, rejected_version, patience), link)
-    except sealing.SealBroken:  # whoever brings the grant's secret cannot open it, so nobody ever will
-        raise LinkDead("unreadable") from None
+    return _fresh(_Need(runtime, provider, grant_secret, rejected_version, patience), link)
 
 
 def refresh_seconds(runtime: Runtime, *, recovering: bool = False) -> float:
