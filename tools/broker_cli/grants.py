@@ -269,7 +269,7 @@ def _ends_at(of: Grant) -> int:
     """When it ends, or ended, if nothing more happens."""
     if of.stage == "ended":
         return of.ended_at
-    return min(of.expires_at, of.absolute_expires_at) if of.stage == "active" else of.expires_at
+    return of.token_ends_at if of.stage == "active" else of.expires_at
 
 
 def _until(of: Grant) -> str:

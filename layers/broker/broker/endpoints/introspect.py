@@ -122,7 +122,7 @@ def _refresh_token(request: Request, runtime: Runtime, ring: KeyRing, caller: Cl
         audience=(request.issuer,),
         scope=grant.granted_scope,
         issued_at=grant.rotated_at,
-        expires_at=min(grant.expires_at, grant.absolute_expires_at),
+        expires_at=grant.token_ends_at,
         auth_time=grant.auth_time,
     )
 

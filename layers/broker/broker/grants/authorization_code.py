@@ -192,7 +192,7 @@ def _diagnose(
         return "unknown", gone
     if grant.client_id != client.client_id:
         return "other client", OAuthError(INVALID_GRANT, "the code was issued to another client")
-    if grant.stage == "code" and min(grant.expires_at, grant.absolute_expires_at) <= clock.now():
+    if grant.stage == "code" and grant.token_ends_at <= clock.now():
         return "expired", gone
     if not asked.matches(grant):
         if grant.stage == "code":

@@ -114,7 +114,7 @@ class Issuer:
         id_token = None
         if "openid" in scope:
             id_token = self._id_token(client, grant, access_token, scope, claims, now + expires_in)
-        refresh_lifetime = min(grant.expires_at, grant.absolute_expires_at) - now
+        refresh_lifetime = grant.token_ends_at - now
         return TokenAnswer(
             access_token,
             expires_in,

@@ -83,7 +83,7 @@ def _may_continue(
         and grant.client_id == client.client_id
         and _has_key(issuer, client, grant)
         and grant.secret_hash == handles.fingerprint(handle.secret)
-        and clock.now() < min(grant.expires_at, grant.absolute_expires_at)
+        and clock.now() < grant.token_ends_at
         and (grant.generation == handle.generation or _is_retry(runtime, issuer, client, handle, grant, scope))
     )
 
@@ -109,7 +109,7 @@ def _same_successor_or_raise(
         refused = _refused(client, handle, f"ended: {grant.end_reason}", "the login has ended, please log in again")
         refused.reconnect_url = reconnect.url_after_end(runtime, issuer.url, grant)
         raise refused
-    if clock.now() >= min(grant.expires_at, grant.absolute_expires_at):
+    if clock.now() >= grant.token_ends_at:
         raise _refused(client, handle, "expired", "the login has expired, please log in again")
     if set(scope or ()) - set(grant.scope):
         raise OAuthError(INVALID_SCOPE, "the scope is wider than what was granted")

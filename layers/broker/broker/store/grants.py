@@ -106,6 +106,11 @@ class Grant:
         return tuple(one for one in scope if one not in self.missing_scope)
 
     @property
+    def token_ends_at(self) -> int:
+        """When its present code or refresh token ends: by its own lifetime, or with the login (epoch seconds)."""
+        return min(self.expires_at, self.absolute_expires_at)
+
+    @property
     def provider_prompts(self) -> tuple[str, ...]:
         """What of the request's prompt is for the provider's pages (OpenID Connect Core section 3.1.2.1)."""
         wanted = {"login": self.ask_login, "select_account": self.ask_account}
