@@ -40,14 +40,28 @@ def store_refuses(operation: str, code: str) -> Iterator[None]:
 
 
 @contextmanager
-def store_answer_lost(operation: str) -> Iterator[None]:
-    """DynamoDB does what `operation` asks, and its answer never arrives."""
+def store_answer_lost(operation: str, **of_client: int) -> Iterator[None]:
+    """DynamoDB does what `operation` asks, and its answer never arrives. `of_client`: which client of it, if not the usual."""
 
     def lose(**_: Any) -> None:
         raise ReadTimeoutError(endpoint_url="https://dynamodb.example")
 
-    with _hook(f"after-call.dynamodb.{operation}", lose):
+    with _hook(f"after-call.dynamodb.{operation}", lose, **of_client):
         yield
+
+
+@contextmanager
+def meanwhile(operation: str, action: Callable[[], None]) -> Iterator[None]:
+    """Somebody does `action`, all of it, just before DynamoDB is asked for `operation` the next time."""
+    waiting = [action]
+
+    def act(**_: Any) -> None:
+        if waiting:
+            waiting.pop()()
+
+    with _hook(f"before-call.dynamodb.{operation}", act):
+        yield
+    assert not waiting, f"no {operation} was sent"
 
 
 @contextmanager
@@ -95,8 +109,8 @@ def pages_of(limit: int | None) -> Iterator[list[Mapping[str, Any]]]:
 
 
 @contextmanager
-def _hook(event: str, handler: Any) -> Iterator[None]:
-    events = client("dynamodb").meta.events
+def _hook(event: str, handler: Any, **of_client: int) -> Iterator[None]:
+    events = client("dynamodb", **of_client).meta.events
     events.register_first(event, handler)
     try:
         yield

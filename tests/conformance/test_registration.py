@@ -29,7 +29,7 @@ from broker_testing.registration import (
     registered,
     visitor,
 )
-from broker_testing.trouble import pass_time, store_refuses
+from broker_testing.trouble import answer_lost_once, meanwhile, pass_time, store_answer_lost, store_refuses
 from conformance.front_channel import assert_error_redirect, assert_page
 from conformance.wire import assert_error, assert_method_not_allowed, assert_tokens, assert_unavailable
 
@@ -47,6 +47,22 @@ def initial_token(text: str, *, uses: int = 1, expires_at: int = 0) -> str:
     """Let this initial access token be used."""
     runtime().registrations.add_initial_token(InitialToken(hash_secret(text), "", uses, expires_at, clock.now()))
     return text
+
+
+def allowed_origin(base: str, origin: str) -> str | None:
+    """What a browser that asks ahead for a page of `origin` is told, now."""
+    runtime().registry.forget()
+    headers = {"origin": origin, "access-control-request-method": "POST"}
+    response = requests.options(f"{base}/token", headers=headers, timeout=30)
+    return response.headers.get("access-control-allow-origin")
+
+
+def switch_off(client_id: str) -> None:
+    """What `broker client disable` does."""
+    runtime().registry.forget()
+    stored = runtime().registry.client(client_id)
+    assert stored is not None
+    runtime().registry.update_client(replace(stored, disabled=True), stored)
 
 
 def assert_challenged(response: requests.Response, *, with_token: bool) -> None:
@@ -357,18 +373,54 @@ def test_a_browser_application_may_call_from_where_it_returns_to(open_base: str)
     origin = "https://spa.example"
     first, second = (registered(open_base, redirect_uris=[f"{origin}/cb"]) for _ in range(2))
 
-    def allowed() -> str | None:
-        runtime().registry.forget()
-        headers = {"origin": origin, "access-control-request-method": "POST"}
-        response = requests.options(f"{open_base}/token", headers=headers, timeout=30)
-        return response.headers.get("access-control-allow-origin")
-
-    assert allowed() == origin
+    assert allowed_origin(open_base, origin) == origin
     assert manage(first, "DELETE").status_code == 204
-    assert allowed() == origin
+    assert allowed_origin(open_base, origin) == origin
     document = metadata(client_id=second["client_id"], redirect_uris=["https://elsewhere.example/cb"])
     assert manage(second, "PUT", document).status_code == 200
-    assert allowed() is None
+    assert allowed_origin(open_base, origin) is None
+
+
+def _sharing(base: str, origin: str) -> tuple[dict[str, Any], dict[str, object]]:
+    """(a client with pages at `origin`, where another client has its pages too; metadata that takes it elsewhere)."""
+    _, leaving = (registered(base, redirect_uris=[f"{origin}/cb"]) for _ in range(2))
+    return leaving, metadata(client_id=leaving["client_id"], redirect_uris=["https://elsewhere.example/cb"])
+
+
+@pytest.mark.spec("REG-125")
+def test_parallel_changes_take_no_origin_from_another_client(open_base: str) -> None:
+    origin = "https://parallel.example"
+    leaving, elsewhere = _sharing(open_base, origin)
+    statuses = at_once([lambda: manage(leaving, "PUT", elsewhere).status_code] * 8)
+    assert set(statuses) == {200}, "they all ask for the same"
+    assert allowed_origin(open_base, origin) == origin
+    goings = [lambda: manage(leaving, "DELETE").status_code] * 4
+    assert set(at_once(goings)) <= {204, 401}
+    assert allowed_origin(open_base, origin) == origin
+
+
+@pytest.mark.spec("REG-125")
+def test_changes_that_failed_take_no_origin_from_another_client(open_base: str) -> None:
+    origin = "https://throttled.example"
+    leaving, elsewhere = _sharing(open_base, origin)
+    with store_refuses("PutItem", "ProvisionedThroughputExceededException"):
+        for _ in range(2):
+            assert_unavailable(manage(leaving, "PUT", elsewhere))
+    assert manage(leaving, "PUT", elsewhere).status_code == 200
+    assert allowed_origin(open_base, origin) == origin
+
+
+@pytest.mark.spec("REG-125")
+@pytest.mark.parametrize("operation", ["PutItem", "UpdateItem"])
+def test_answers_that_were_lost_take_no_origin_from_another_client(open_base: str, operation: str) -> None:
+    """Neither the answer to the write, after which it is sent again, nor that to the count, which is sent once."""
+    origin = f"https://{operation.lower()}.example"
+    leaving, elsewhere = _sharing(open_base, origin)
+    losing = answer_lost_once(operation) if operation == "PutItem" else store_answer_lost(operation, attempts=1)
+    with losing:
+        assert manage(leaving, "PUT", elsewhere).status_code == 200
+    assert manage(leaving, "GET").json()["redirect_uris"] == elsewhere["redirect_uris"]
+    assert allowed_origin(open_base, origin) == origin
 
 
 # -- who may register ---------------------------------------------------------------------------------------------
@@ -445,6 +497,35 @@ def test_a_store_that_is_down_registers_nobody(open_base: str) -> None:
     with store_refuses("PutItem", "InternalServerError"):
         assert_unavailable(ask_to_register(open_base, metadata()))
     assert runtime().registrations.registered() == 0
+
+
+@pytest.mark.spec("REG-125")
+def test_a_registration_whose_answer_the_store_lost_is_one(open_base: str) -> None:
+    with answer_lost_once("PutItem"):
+        information = registered(open_base)
+    assert manage(information, "GET").json() == information
+    assert runtime().registrations.registered() == 1
+
+
+@pytest.mark.spec("REG-127")
+def test_a_use_whose_answer_the_store_lost_is_one(token_base: str) -> None:
+    token = initial_token("tbi_lost_once")
+    with answer_lost_once("TransactWriteItems"):
+        response = ask_to_register(token_base, metadata(), token)
+    assert response.status_code == 201
+    assert manage(response.json(), "GET").status_code == 200
+    assert_challenged(ask_to_register(token_base, metadata(), token), with_token=True)
+    assert runtime().registrations.registered() == 1
+
+
+@pytest.mark.spec("REG-127")
+def test_a_registration_that_nobody_was_told_of_costs_no_use(token_base: str) -> None:
+    token = initial_token("tbi_lost")
+    with store_answer_lost("TransactWriteItems"):
+        assert_unavailable(ask_to_register(token_base, metadata(client_name="Nobody's"), token))
+    assert runtime().registrations.registered() == 0
+    assert "Nobody's" not in {client.name for client in runtime().registry.clients()}
+    assert ask_to_register(token_base, metadata(), token).status_code == 201
 
 
 # -- management ---------------------------------------------------------------------------------------------------
@@ -563,12 +644,41 @@ def test_a_change_keeps_what_the_operator_decided(open_base: str) -> None:
 @pytest.mark.spec("REG-128")
 def test_a_client_that_was_switched_off_manages_nothing(open_base: str) -> None:
     information = registered(open_base)
-    stored = runtime().registry.client(information["client_id"])
-    assert stored is not None
-    runtime().registry.update_client(replace(stored, disabled=True), stored)
+    switch_off(information["client_id"])
     for method in ("GET", "PUT", "DELETE"):
         document = metadata(client_id=information["client_id"])
         assert_error(manage(information, method, document), 403, "access_denied")
+
+
+@pytest.mark.spec("REG-128")
+@pytest.mark.parametrize(("method", "operation"), [("PUT", "PutItem"), ("DELETE", "DeleteItem")])
+def test_what_the_operator_decides_meanwhile_is_not_undone(open_base: str, method: str, operation: str) -> None:
+    information = registered(open_base)
+    document = metadata(client_id=information["client_id"], client_name="Changed")
+    with meanwhile(operation, lambda: switch_off(information["client_id"])):
+        assert_unavailable(manage(information, method, document))
+    assert_error(manage(information, method, document), 403, "access_denied")
+    runtime().registry.forget()
+    stored = runtime().registry.client(information["client_id"])
+    assert stored is not None
+    assert (stored.disabled, stored.name) == (True, "A visitor")
+
+
+@pytest.mark.spec("REG-128")
+def test_a_change_does_not_bring_back_a_client_that_was_removed_meanwhile(open_base: str) -> None:
+    information = registered(open_base)
+    document = metadata(client_id=information["client_id"])
+    with meanwhile("PutItem", lambda: runtime().registry.remove_client(information["client_id"])):
+        assert_challenged(manage(information, "PUT", document), with_token=True)
+    assert_challenged(manage(information, "GET"), with_token=True)
+
+
+@pytest.mark.spec("REG-128", "RFC 7592 2.3")
+def test_a_removal_whose_answer_the_store_lost_is_one(open_base: str) -> None:
+    information = registered(open_base)
+    with answer_lost_once("DeleteItem"):
+        assert manage(information, "DELETE").status_code == 204
+    assert_challenged(manage(information, "GET"), with_token=True)
 
 
 @pytest.mark.spec("REG-128", "RFC 7592 2.3")

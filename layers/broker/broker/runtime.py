@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from broker.store.registry import ProviderEntry, Registry
     from broker.store.rescue import RescueQueue
     from broker.store.secrets import KeyStore
+    from broker.store.self_registered import SelfRegistered
     from broker.upstream.authorization import Credentials
     from broker.upstream.client_keys import ClientKeys
     from broker.upstream.discovery import Discovery, Metadata
@@ -61,11 +62,20 @@ class Runtime:
 
     @cached_property
     def registrations(self) -> Registrations:
-        """The policy for clients that nobody registered by hand, and their writes."""
+        """The policy for clients that nobody registered by hand."""
         from broker.store.aws import client
         from broker.store.registrations import Registrations
 
         return Registrations(client("dynamodb"), self.settings.registry_table, self.settings.registry_cache)
+
+    @cached_property
+    def self_registered(self) -> SelfRegistered:
+        """The clients that register themselves, as they are at this moment, and their writes."""
+        from broker.store.aws import client
+        from broker.store.self_registered import SelfRegistered
+
+        table = self.settings.registry_table
+        return SelfRegistered(client("dynamodb"), table, lambda: client("dynamodb", attempts=1))
 
     @cached_property
     def directory(self) -> ClientDirectory:

@@ -29,7 +29,8 @@ from broker.protocol.registration import InvalidRegistration
 from broker.runtime import Runtime
 from broker.settings import LIMITS
 from broker.store.aws import StoreUnavailable
-from broker.store.registrations import InitialTokenRefused, RegistrationGone, TooManyClients
+from broker.store.registry import Changed
+from broker.store.self_registered import InitialTokenRefused, RegistrationGone, TooManyClients
 
 MAX_BODY = 32 * 1024
 INITIAL_TOKEN_PREFIX = "tbi_"
@@ -97,7 +98,7 @@ def _register(request: Request, runtime: Runtime) -> Response:
     token = f"tbg_{secrets.token_urlsafe(32)}"
     client = replace(made.client, registration_token=hash_secret(token))
     try:
-        runtime.registrations.register(client, initial_token=initial_token, max_clients=policy.max_clients)
+        runtime.self_registered.register(client, initial_token=initial_token, max_clients=policy.max_clients)
     except InitialTokenRefused:
         raise _unusable_initial_token() from None
     except TooManyClients:
@@ -147,14 +148,16 @@ def _manage(request: Request, runtime: Runtime, client_id: str) -> Response:
         return json_response(_information(request, _Made(client), token))
     try:
         if request.method == "DELETE":
-            runtime.registrations.unregister(client)
+            runtime.self_registered.unregister(client)
             runtime.registry.forget()
             audit.event("client.unregistered", client_id=client_id)
             return Response(204)
         made = _updated(client, _body(request), runtime)
-        runtime.registrations.change(client, made.client)
+        runtime.self_registered.change(client, made.client)
     except RegistrationGone:
         raise _wrong_registration_token() from None
+    except Changed:
+        raise unavailable() from None
     runtime.registry.forget()
     audit.event("client.changed", client_id=client_id)
     return json_response(_information(request, made, token))
@@ -165,7 +168,7 @@ def _managed_client(request: Request, runtime: Runtime, client_id: str) -> tuple
     presented = _bearer(request)
     if presented is None:
         raise OAuthError(INVALID_TOKEN, "the registration access token is needed", detail="no token")
-    client = runtime.registrations.client(client_id)
+    client = runtime.self_registered.client(client_id)
     expected = client.registration_token if client is not None else None
     if client is None or not hmac.compare_digest(hash_secret(presented), expected or ""):
         raise _wrong_registration_token()

@@ -5,18 +5,21 @@ It never holds a usable secret: client secrets are there as SHA-256, provider se
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Generic, TypeVar
 
 from broker import clock
 from broker.protocol.clients import Client, ClientSecret
 from broker.store.attributes import attribute, item, plain
-from broker.store.aws import ConditionFailed, call
+from broker.store.aws import ConditionFailed, StoreUnavailable, call
 
 Value = TypeVar("Value")
 
 MAX_KEY_BYTES = 1024
 """Names longer than this are nobody's; DynamoDB refuses keys over 2,048 bytes with an error."""
+_MAX_WRITES = 100
+"""Of one transaction (DynamoDB). Putting 50 origins in the place of 50 others takes 101."""
 
 
 class AlreadyExists(Exception):
@@ -111,29 +114,26 @@ class Registry:
         """Replace the entry that was read as `before`, if it is still that: else a secret that somebody made meanwhile would be
         lost. Errors: NotFound, Changed.
         """
-        condition = {**_is_still(before), "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         try:
-            self._write_client(client, frozenset(before.origins), condition)
+            self._write_client(client, frozenset(before.origins), is_still(before))
         except ConditionFailed as refused:
             raise (NotFound if refused.item is None else Changed)(client.client_id) from None
 
     def remove_client(self, client_id: str) -> None:
-        """Remove a client. Its logins end by themselves: no token of an unknown client works. Errors: NotFound."""
+        """Remove a client: no token of an unknown client works. Its logins stay in the table until they expire, so a client that
+        is added with the same id before that has them. Errors: NotFound, Changed.
+        """
         before = self._current_client(client_id)
         removal = {
-            "Delete": {
-                "TableName": self._table,
-                "Key": item({"pk": f"client#{client_id}"}),
-                "ConditionExpression": "attribute_exists(pk)",
-            }
+            "Delete": {"TableName": self._table, "Key": item({"pk": f"client#{client_id}"}), **is_still(before)},
         }
         changes = origin_changes(self._table, before, frozenset(before.origins), frozenset())
         if before.dynamic:
             changes.append(dynamic_count_change(self._table, -1))
         try:
             self._transact([removal, *({"Update": change} for change in changes)])
-        except ConditionFailed:
-            raise NotFound(client_id) from None
+        except ConditionFailed as refused:
+            raise (NotFound if refused.item is None else Changed)(client_id) from None
 
     def add_provider(self, entry: ProviderEntry) -> None:
         """Register a provider. Errors: AlreadyExists."""
@@ -199,7 +199,12 @@ class Registry:
     def _write_client(self, client: Client, origins_before: frozenset[str], condition: Mapping[str, Any]) -> None:
         write = {"Put": {"TableName": self._table, "Item": client_item(client), **condition}}
         changes = origin_changes(self._table, client, origins_before, frozenset(client.origins))
-        self._transact([write, *({"Update": change} for change in changes)])
+        together = _MAX_WRITES - 1
+        self._transact([write, *({"Update": change} for change in changes[:together])])
+        # Origins are taken off last, and one that is listed for too long lets nobody do anything.
+        with suppress(StoreUnavailable):
+            for change in changes[together:]:
+                call(self._dynamodb.update_item, **change)
 
     def _transact(self, writes: list[dict[str, Any]]) -> None:
         call(self._dynamodb.transact_write_items, TransactItems=writes)
@@ -227,8 +232,8 @@ def client_item(client: Client) -> dict[str, Any]:
     return item(asdict(client) | {"pk": f"client#{client.client_id}"})
 
 
-def _is_still(client: Client) -> dict[str, Any]:
-    """The condition that the table has the client as it is here.
+def is_still(client: Client) -> dict[str, Any]:
+    """The condition of a write that the table has the client as it is here; where it has not, ConditionFailed has what it has.
 
     An attribute that is as by default may be missing there, in an entry that was written before there was that attribute.
     """
@@ -249,6 +254,7 @@ def _is_still(client: Client) -> dict[str, Any]:
         "ConditionExpression": " AND ".join(terms),
         "ExpressionAttributeNames": names,
         "ExpressionAttributeValues": values,
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
 
 
