@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from broker.protocol.clients import OIDC_SCOPES, SECRET_METHODS, Client, ClientSecret, hash_secret
-from broker.store.registry import Changed, NotFound, _is_still, client_item
+from broker.store import registry
+from broker.store.registry import Changed, NotFound, client_item, is_still
 from broker_cli import clients
 
 from .conftest import Operator
@@ -318,6 +320,26 @@ def test_destruction_asks(operator: Operator, command: str) -> None:
     assert operator.registry.client(client_id) != before
 
 
+def test_all_of_the_most_origins_can_be_replaced_at_once(operator: Operator) -> None:
+    """That are more writes than DynamoDB takes in one transaction."""
+
+    def uris(name: str) -> list[str]:
+        return [word for number in range(50) for word in ("--redirect-uri", f"https://{name}{number}.example/cb")]
+
+    operator.json("client", "add", "--name", "Many", "--client-id", "many", *uris("a"))
+    operator.json("client", "update", "many", *uris("b"))
+    listed = [
+        operator.registry.origin_is_listed(f"https://{name}{number}.example") for name in "ba" for number in range(50)
+    ]
+    assert listed == [True] * 50 + [False] * 50
+
+
+def test_the_question_says_what_becomes_of_the_logins(operator: Operator) -> None:
+    operator.json("client", "add", "--name", "App", "--client-id", "app-1", "--redirect-uri", "https://app.example/cb")
+    asked = operator("client", "remove", "app-1", stdin="n\n", terminal=True)
+    assert "Everybody is logged out there. Do not give another client its id" in asked.err
+
+
 def test_the_secret_comes_with_a_warning(operator: Operator) -> None:
     shown = operator(*ADD, "--confidential")
     assert re.search(r"^client_secret +tbcs_\S{43}$", shown.out, re.MULTILINE)
@@ -368,6 +390,34 @@ def test_a_client_that_was_removed_meanwhile_does_not_come_back(operator: Operat
     assert not operator.registry.origin_is_listed("https://app.example")
 
 
+def test_a_client_that_was_changed_meanwhile_is_not_removed(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a client that registered itself may change at any time; its origins would stay listed for nobody."""
+    client_id = operator.add_client()["client_id"]
+    before = stored_client(operator, client_id)
+    after = replace(before, origins=("https://other.example",))
+    monkeypatch.setattr(registry, "is_still", _after(lambda: operator.registry.update_client(after, before), is_still))
+    outcome = operator("client", "remove", client_id, "--yes")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert f"somebody else changed {client_id} at the same moment; run the command again" in outcome.err
+    assert stored_client(operator, client_id) == after
+
+
+def _after(
+    action: Callable[[], None], function: Callable[[Client], dict[str, Any]]
+) -> Callable[[Client], dict[str, Any]]:
+    """`function`, before whose first call somebody does `action`."""
+    waiting = [action]
+
+    def call(client: Client) -> dict[str, Any]:
+        if waiting:
+            waiting.pop()()
+        return function(client)
+
+    return call
+
+
 def test_an_entry_from_before_there_was_some_attribute_can_be_changed(operator: Operator) -> None:
     """It counts as the default; what is set is not taken for it."""
     before = stored_client(operator, operator.add_client()["client_id"])
@@ -384,6 +434,6 @@ def test_an_entry_from_before_there_was_some_attribute_can_be_changed(operator: 
 
 def test_the_condition_is_within_dynamodbs_limits() -> None:
     """4 KB for an expression, 300 operators in it (Constraints in Amazon DynamoDB)."""
-    condition = _is_still(Client("c", "C", (CALLBACK,)))["ConditionExpression"]
+    condition = is_still(Client("c", "C", (CALLBACK,)))["ConditionExpression"]
     assert len(condition) < 4096
     assert sum(condition.count(one) for one in ("=", " AND ", " OR ", "attribute_not_exists")) < 300

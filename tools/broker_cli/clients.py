@@ -398,17 +398,24 @@ def enable(client_id: str) -> None:
 @click.argument("client_id", metavar="ID")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def remove(client_id: str, yes: bool) -> None:
-    """Remove a client. No token of it works any more."""
+    """Remove a client. No token of it works any more.
+
+    Its logins are not deleted, they expire: a client that is added with the same id before that has them.
+    """
     broker = connect()
     before = _find(broker, client_id)
     confirm(
-        f"Remove {before.name} ({client_id})? Everybody is logged out there, and its id does not come back.", yes=yes
+        f"Remove {before.name} ({client_id})? Everybody is logged out there. Do not give another client its id: what is"
+        " left of these logins would be that client's.",
+        yes=yes,
     )
     with aws_failures():
         try:
             broker.registry.remove_client(client_id)
         except NotFound:
             raise _unknown(client_id) from None
+        except Changed:
+            raise _changed_meanwhile(client_id) from None
     emit({"client_id": client_id, "removed": True}, f"Removed {before.name} ({client_id}).{_DELAY}")
 
 
@@ -519,9 +526,13 @@ def _store(broker: Connection, after: Client, before: Client) -> None:
     except NotFound:
         raise _unknown(after.client_id) from None
     except Changed:
-        raise ServiceFailure(
-            f"Nothing was changed: somebody else changed {after.client_id} at the same moment; run the command again."
-        ) from None
+        raise _changed_meanwhile(after.client_id) from None
+
+
+def _changed_meanwhile(client_id: str) -> ServiceFailure:
+    return ServiceFailure(
+        f"Nothing was changed: somebody else changed {client_id} at the same moment; run the command again."
+    )
 
 
 def _set_disabled(broker: Connection, before: Client, *, disabled: bool) -> None:
