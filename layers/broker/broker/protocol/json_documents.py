@@ -1,9 +1,11 @@
 """JSON objects that strangers send: one meaning, bounded, or refused.
 
-Must never let through what two parsers would read differently: a member that is there twice, NaN, text that is not UTF-8.
+Must never let through what two parsers would read differently: a member that is there twice, NaN, a number that is too large for
+a float, text that is not UTF-8.
 """
 
 import json
+import math
 from typing import Any
 
 
@@ -16,7 +18,9 @@ def parse_object(raw: bytes, *, max_bytes: int) -> dict[str, Any]:
     if len(raw) > max_bytes:
         raise MalformedDocument(f"the document is longer than {max_bytes} bytes")
     try:
-        document = json.loads(raw.decode("utf-8"), object_pairs_hook=_members, parse_constant=_refuse_constant)
+        document = json.loads(
+            raw.decode("utf-8"), object_pairs_hook=_members, parse_constant=_refuse_constant, parse_float=_finite
+        )
     except MalformedDocument:
         raise
     except (ValueError, RecursionError):
@@ -31,6 +35,14 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) < len(pairs):
         raise MalformedDocument("the document has a member twice")
     return members
+
+
+def _finite(text: str) -> float:
+    """Python reads 1e999 as infinity, which it would write as no JSON (RFC 8259 section 6)."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise MalformedDocument("the document has a number that is too large")
+    return number
 
 
 def _refuse_constant(_name: str) -> object:
