@@ -135,6 +135,14 @@ def logout_done(page: Page, base: str) -> None:
     page.get_by_role("button", name="Sign out").click()
 
 
+def logout_done_unchecked(page: Page, base: str) -> None:
+    """Signed out at a client that registered itself, which wants the browser back."""
+    back = "https://todo.example/bye"
+    client = _client(base, refresh_cookie=True, dynamic=True, name="Todo", post_logout_redirect_uris=(back,))
+    page.goto(f"{base}/logout?client_id={client.client_id}&post_logout_redirect_uri={back}")
+    page.get_by_role("button", name="Sign out").click()
+
+
 PAGES: Mapping[str, Callable[[Page, str], None]] = MappingProxyType(
     {
         "chooser": chooser,
@@ -149,6 +157,7 @@ PAGES: Mapping[str, Callable[[Page, str], None]] = MappingProxyType(
         "device-denied": device_denied,
         "logout": logout,
         "logout-done": logout_done,
+        "logout-done-unchecked": logout_done_unchecked,
         "error": error,
         "error-callback": error_callback,
     }

@@ -324,6 +324,7 @@ def test_the_policy_says_where_redirect_uris_may_lead(base: str) -> None:
             "com.example.app:/cb",
         ):
             assert ask_to_register(base, metadata(redirect_uris=[good])).status_code == 201, good
+            registered(base, redirect_uris=["https://app.example/cb"], post_logout_redirect_uris=[good])
         for bad in (
             "https://apps.example/cb",
             "https://app.example.evil.example/cb",
@@ -331,6 +332,28 @@ def test_the_policy_says_where_redirect_uris_may_lead(base: str) -> None:
             "com.x.y:/cb",
         ):
             assert_error(ask_to_register(base, metadata(redirect_uris=[bad])), 400, "invalid_redirect_uri")
+            document = metadata(redirect_uris=["https://app.example/cb"], post_logout_redirect_uris=[bad])
+            assert_error(ask_to_register(base, document), 400, "invalid_client_metadata")
+
+
+@pytest.mark.spec("REG-126", "GEN-143", "RFC 9700 4.11.2")
+@pytest.mark.parametrize("there", ["https://there.example/bye?a=1", "com.example.there:/bye"])
+def test_a_sign_out_sends_nobody_to_where_a_stranger_likes(open_base: str, there: str) -> None:
+    """Who registered the client has ID tokens of his own logins, for a link that he gives to anybody."""
+    client = visitor(open_base, registered(open_base, application_type="native", post_logout_redirect_uris=[there]))
+    login, _ = log_in(client)
+    tokens = assert_tokens(login.redeem())
+    request = {"id_token_hint": tokens["id_token"], "post_logout_redirect_uri": there, "state": "s&t"}
+    for _ in range(2):  # the login has ended the second time
+        page = requests.get(f"{open_base}/logout", params=request, timeout=30, allow_redirects=False)
+        assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert not {"location", "refresh"} & {name.lower() for name in page.headers}
+        assert "You are signed out of" in page.text
+        (back,) = re.findall(r'<a href="([^"]+)" rel="noreferrer">', page.text)
+        assert unescape(back) == f"{there}{'&' if '?' in there else '?'}state=s%26t"
+        place = "there.example" if there.startswith("https") else "com.example.there:"
+        assert f'<strong dir="ltr">{place}</strong>' in page.text
+    assert_error(refresh(client, tokens["refresh_token"]), 400, "invalid_grant")
 
 
 @pytest.mark.spec("REG-129")
@@ -344,11 +367,12 @@ def test_the_policy_says_where_redirect_uris_may_lead(base: str) -> None:
         ('"x"', "application/json", "invalid_client_metadata"),
         ("", "application/json", "invalid_client_metadata"),
         ('{"a": NaN}', "application/json", "invalid_client_metadata"),
+        ('{"a": -1e999}', "application/json", "invalid_client_metadata"),
         ('{"redirect_uris": [], "redirect_uris": []}', "application/json", "invalid_client_metadata"),
         ("[" * 20_000, "application/json", "invalid_client_metadata"),
         ('{"a": "' + "x" * 40_000 + '"}', "application/json", "invalid_client_metadata"),
     ],
-    ids=["text", "form", "broken", "array", "string", "empty", "NaN", "twice", "deep", "big"],
+    ids=["text", "form", "broken", "array", "string", "empty", "NaN", "infinite", "twice", "deep", "big"],
 )
 def test_what_is_not_a_json_object(open_base: str, body: str, content_type: str, code: str) -> None:
     response = requests.post(f"{open_base}/register", data=body, headers={"content-type": content_type}, timeout=30)

@@ -84,7 +84,7 @@ def show() -> None:
     "redirect_hosts",
     multiple=True,
     metavar="HOST",
-    help="A host, *.host or app scheme: that redirect URIs may have; repeatable (default: any).",
+    help="A host, *.host or app scheme: that redirect URIs may have, after a sign-out too; repeatable (default: any).",
 )
 @click.option("--cimd/--no-cimd", "documents", default=None, help="Whether client ids may be URLs of documents.")
 @click.option(

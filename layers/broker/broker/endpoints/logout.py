@@ -2,7 +2,7 @@
 
 An ID token of ours says which login. It is no secret, so it can do nothing but end that login. Without one the person is
 asked, where his browser holds the login (a refresh cookie); where it does not, there is nothing here to sign out of. The
-browser goes to registered addresses alone.
+browser goes to registered addresses alone, and to those of a client that registered itself by a link.
 """
 
 import secrets
@@ -179,9 +179,11 @@ def _without_refresh(request: Request, client: Client) -> str:
 
 
 def _signed_out(asked: _Asked, cleared: tuple[str, ...]) -> Response:
-    if asked.return_to is not None:
+    # Whoever may register clients has hints of his own logins, and could send anybody through the broker to where he likes: so
+    # with a client that registered itself the person goes there or not (RFC 9700 section 4.11.2).
+    if asked.return_to is not None and not asked.client.dynamic:
         return redirect_answer.see_other(asked.return_to, cleared)
-    page = logout_page.done(asked.client)
+    page = logout_page.done(asked.client, asked.return_to)
     return Response(page.status, page.body, page.headers, cleared)
 
 

@@ -29,7 +29,10 @@ def question(request: Request, client: Client, parameters: Parameters, token: st
     )
 
 
-def done(client: Client) -> Response:
-    """You are signed out."""
+def done(client: Client, return_to: str | None = None) -> Response:
+    """You are signed out. `return_to`: where the person may go from here, an address that nobody has checked."""
     body = f'<p>{say("logout.done", client=parts.client_name(client))}</p><p class="soft">{say("logout.provider")}</p>'
+    if return_to is not None:
+        link = f'<a href="{escape(return_to)}" rel="noreferrer">{parts.way_back(return_to)}</a>'
+        body += f'<p class="warning">{say("consent.unchecked")}</p><p>{link}</p>'
     return page.render(current().text("logout.title"), body, sign=icons.sign(icons.DONE))

@@ -1,6 +1,7 @@
 """What several pages say in the same way: the client's name, and what it asks for in plain words."""
 
 from html import escape
+from urllib.parse import urlsplit
 
 from broker.pages import icons, inert
 from broker.pages.branding import say
@@ -10,6 +11,12 @@ from broker.protocol.clients import OIDC_SCOPES, Client
 def client_name(client: Client) -> str:
     """HTML of what people call the client, whatever it calls itself."""
     return inert.isolated(client.name) if inert.text(client.name) else say("client.unnamed")
+
+
+def way_back(address: str) -> str:
+    """HTML of what a link to a client's address says: its host, or the scheme of an app."""
+    place = inert.host(address) or f"{urlsplit(address).scheme}:"
+    return say("refused.back", host=f'<strong dir="ltr">{escape(place)}</strong>')
 
 
 def permissions(scope: tuple[str, ...], provider: str | None, *, acts: bool) -> str:

@@ -5,11 +5,10 @@ Must never lead anywhere by itself: the address belongs to somebody whom nobody 
 
 from collections.abc import Sequence
 from html import escape
-from urllib.parse import urlsplit
 
 from broker.gateway import Request, Response
 from broker.pages import error as error_page
-from broker.pages import inert, page
+from broker.pages import page, parts
 from broker.pages.branding import say
 from broker.protocol.authorization_request import ReturnAddress
 from broker.protocol.errors import OAuthError
@@ -19,8 +18,7 @@ from broker.protocol.redirects import with_parameters
 def render(request: Request, address: ReturnAddress, answer: Sequence[tuple[str, str]], error: OAuthError) -> Response:
     """The error, where the application is, and the error response (`answer`) behind a link or, as a form, a button."""
     by_form = address.response_mode == "form_post"
-    place = inert.host(address.redirect_uri) or f"{urlsplit(address.redirect_uri).scheme}:"
-    words = say("refused.back", host=f'<strong dir="ltr">{escape(place)}</strong>')
+    words = parts.way_back(address.redirect_uri)
     if by_form:
         way = (
             f'<form method="post" action="{escape(address.redirect_uri)}">{page.hidden_fields(answer)}'

@@ -110,6 +110,7 @@ border:1px solid var(--line);border-radius:.75rem}
 .scopes{margin:0;padding:0;list-style:none}
 .scopes li{position:relative;padding:.2rem 0;padding-inline-start:1.75rem}
 .scopes svg{position:absolute;inset-inline-start:0;top:.5rem;width:1.1rem;height:1.1rem;color:var(--link)}
+.warning+p{margin-top:1.25rem}
 .warning{margin:1.25rem 0 0;padding:.75rem .9rem;color:var(--warn-ink);background:var(--warn-fill);
 border:1px solid var(--warn-line);border-radius:.75rem}
 .after{margin:1.25rem 0 0}

@@ -72,9 +72,10 @@ def described_client(
     _check_responses(document, client)
     if (_text(document, "subject_type") or "public") != "public":
         raise InvalidRegistration("subject_type", "only public is supported")
-    for uri in client.redirect_uris:
-        if redirect_uri_fault(uri) is None and not policy.lets_redirect_to(uri):
-            raise InvalidRegistration("redirect_uris", "has one at a place that may not be registered here")
+    for field in ("redirect_uris", "post_logout_redirect_uris"):
+        for uri in getattr(client, field):
+            if redirect_uri_fault(uri) is None and not policy.lets_redirect_to(uri):
+                raise InvalidRegistration(field, "has one at a place that may not be registered here")
     validate_client(client, limits)
     return replace(client, origins=default_origins(client))
 
