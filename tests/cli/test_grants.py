@@ -293,6 +293,34 @@ def test_a_disabled_client_is_named_as_the_cause(registered: Operator) -> None:
     assert problem == "Its client app has been removed, so none of its tokens works."
 
 
+def test_a_client_with_a_document_is_not_taken_for_one_that_was_removed(registered: Operator) -> None:
+    client_id = "https://app.example/client.json"
+    assert registered("grant", "list", "--client", client_id).out == "No login found.\n"
+    grant = _active(registered, client_id=client_id)
+
+    def problem() -> str | None:
+        found: str | None = registered.json("grant", "show", grant.grant_id)["client_problem"]
+        return found
+
+    def policy(*words: str) -> None:
+        registered.json("registration", "set", "--provider", "github", *words)
+
+    refused = "is described by a document, and the registration policy lets none of that host count"
+    assert refused in (problem() or ""), "documents are off by default"
+    policy("--cimd")
+    assert problem() is None
+    assert "why                The person is logged in.\n" in registered("grant", "show", grant.grant_id).out
+    policy("--allow-host", "other.example")
+    assert refused in (problem() or "")
+    policy("--allow-host", "app.example")
+    assert problem() is None
+    registered.json("provider", "disable", "github", "--yes")
+    assert problem() == "Its provider github is disabled, so nothing can be refreshed there."
+    registered.add_client("--client-id", client_id)
+    registered.json("client", "disable", client_id, "--yes")
+    assert problem() == f"Its client {client_id} is disabled, so none of its tokens works."
+
+
 @pytest.mark.usefixtures("quick_keys")
 def test_a_revoked_key_is_named_as_the_cause(registered: Operator) -> None:
     """Its refresh is refused, and nothing in the table or the log of the login says so."""

@@ -11,6 +11,7 @@ import click
 from broker import clock
 from broker.crypto.handles import Kind
 from broker.crypto.tokens import OPAQUE_PREFIX
+from broker.protocol import client_id_urls
 from broker.store.grants import KEEP_AFTER_END, Grant
 from broker.store.links import Link
 from broker_cli.connection import Connection, connect
@@ -122,7 +123,7 @@ def list_grants(client_id: str | None, subject: str | None, reconnect: bool, lim
         raise WrongInput("Give --client, --subject or both, to say whose logins to list.")
     broker = connect()
     with aws_failures():
-        known = client_id is None or broker.registry.client(client_id) is not None
+        known = client_id is None or _is_document(broker, client_id) or broker.registry.client(client_id) is not None
         every = broker.search_grants(client_id=client_id, subject=subject)
         chosen = (one for one in every if not reconnect or _needs_reconnect(one))
         found = heapq.nlargest(limit, chosen, key=lambda one: (one.created_at, one.grant_id))
@@ -187,14 +188,28 @@ def _find(broker: Connection, grant_id: str) -> tuple[Grant, Link | None]:
 def _client_problem(broker: Connection, of: Grant) -> str | None:
     """Why no token of the login works although the login stands."""
     client, provider = broker.registry.client(of.client_id), broker.registry.provider(of.provider)
-    if client is None:
+    if client is None and not _is_document(broker, of.client_id):
         return f"Its client {of.client_id} has been removed, so none of its tokens works."
-    if client.disabled:
+    if client is None and not _is_let_in(broker, of.client_id):
+        return (
+            f"Its client {of.client_id} is described by a document, and the registration policy lets none of that host"
+            " count, so none of its tokens works."
+        )
+    if client is not None and client.disabled:
         return f"Its client {of.client_id} is disabled, so none of its tokens works."
     if of.provider and (provider is None or provider.disabled):
         gone = "disabled" if provider else "no longer registered"
         return f"Its provider {of.provider} is {gone}, so nothing can be refreshed there."
     return None
+
+
+def _is_document(broker: Connection, client_id: str) -> bool:
+    """Whether the id is the URL of a client id metadata document: such a client is in no table."""
+    return client_id_urls.fault(client_id, local=broker.settings.local) is None
+
+
+def _is_let_in(broker: Connection, client_id: str) -> bool:
+    return broker.registrations.policy().lets_read_documents_of(client_id_urls.host_of(client_id))
 
 
 def _key_problem(broker: Connection, of: Grant) -> str | None:
