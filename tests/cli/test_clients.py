@@ -88,11 +88,11 @@ def test_a_client_that_calls_an_api(operator: Operator) -> None:
         (("--proxy", "gitlab"), "--proxy: gitlab is not registered"),
         (
             ("--provider", "github", "--proxy", "discord"),
-            "--proxy: discord is not one of the client's providers; add --provider",
+            "--proxy: discord is not one of the client's providers (--provider).",
         ),
         (
             ("--grant-type", "authorization_code", "--token-exchange", "github"),
-            "--token-exchange: the client also needs --grant-type token-exchange",
+            "--token-exchange: the client also needs the grant type token-exchange (--grant-type).",
         ),
         (
             ("--token-exchange", "github", "--grant-type", "refresh_token", "--grant-type", "token-exchange"),

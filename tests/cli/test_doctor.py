@@ -164,7 +164,13 @@ AMISS: tuple[tuple[str, str, Callable[[Snapshot], Snapshot]], ...] = (
     ("TB-9700-007", "warn", _server(ClientSecret("0" * 64, NOW - 90 * DAY), ClientSecret("1" * 64, NOW - 40 * DAY))),
     ("TB-CLIENT-001", "fail", _server()),
     ("TB-CLIENT-002", "fail", _client(providers=("openid", "nobody"))),
+    ("TB-CLIENT-002", "fail", _client(token_exchange=("nobody",))),
     ("TB-CLIENT-002", "warn", _client(providers=())),
+    (
+        "TB-CLIENT-002",
+        "fail",
+        lambda found: replace(found, policy=RegistrationPolicy(mode="token", providers=("openid", "nobody"))),
+    ),
     ("TB-CLIENT-003", "fail", _client(refresh_cookie=True, origins=())),
     ("TB-CLIENT-003", "fail", _client(origins=("http://app.example",))),
     ("TB-CLIENT-004", "warn", _client(token_exchange=("openid",))),

@@ -126,6 +126,24 @@ def test_prune_removes_what_the_document_does_not_have_and_nothing_else_does(ope
     assert operator.registry.client(public) is not None
 
 
+def test_prune_leaves_no_policy_without_its_provider(operator: Operator) -> None:
+    """A document that says nothing of registration leaves the policy as it is, so its provider has to stay."""
+    _fill(operator)
+    document = _stage_of(operator)
+    policy = document.pop("registration")
+    document["clients"], document["providers"] = [], []
+    words = ("import", "-", "--yes", "--prune")
+    refused = operator(*words, stdin=json.dumps(document)).refusal()
+    assert refused.startswith("Provider github cannot be removed: the registration policy names it.")
+    assert operator.registry.provider("github") is not None
+    assert (
+        "its provider github is not there"
+        in operator(*words, stdin=json.dumps(document | {"registration": policy})).refusal()
+    )
+    assert _import(operator, document | {"registration": {}}, "--prune")["applied"] is True
+    assert operator.registry.provider("github") is None
+
+
 def test_clients_that_registered_themselves_neither_move_nor_are_pruned(operator: Operator) -> None:
     operator.add_provider()
     made = operator.add_client("--provider", "github")
@@ -143,7 +161,11 @@ def test_nothing_is_written_when_one_entry_is_wrong(operator: Operator) -> None:
     document = _stage_of(operator)
     for wrong, sentence in (
         ({"redirect_uris": ["https://app.example/*"]}, "redirect_uris"),
-        ({"providers": ["nobody"]}, "its provider nobody is not there"),
+        ({"providers": ["nobody"]}, "providers: nobody is not registered; registered are github"),
+        ({"dialect": "nobody"}, "dialect: nobody is not served; served are "),
+        ({"dialect": "infolobby", "token_by_get": True}, "token_by_get: infolobby has tokens by POST alone"),
+        ({"token_exchange": ["github"]}, "token_exchange: the client also needs the grant type"),
+        ({"providers": [], "proxy": ["github"]}, "proxy: github is not one of the client's providers"),
         ({"shoe_size": 44}, "there is no attribute 'shoe_size'"),
         ({"require_par": "yes"}, "require_par is not of the kind"),
         ({"created_at": 1}, "there is no attribute 'created_at'"),
@@ -159,6 +181,7 @@ def test_nothing_is_written_when_one_entry_is_wrong(operator: Operator) -> None:
 def test_a_document_of_another_kind_is_refused_in_one_sentence(operator: Operator) -> None:
     for text, sentence in (
         ("no json", "it is not JSON"),
+        ("[" * 100_000, "it is not JSON"),
         ("[]", "it is not a document of `broker export`"),
         ('{"format": "token-broker stage", "version": 2}', "its version is 2"),
         ('{"format": "token-broker stage", "version": 1, "secrets": []}', "member 'secrets'"),
@@ -237,7 +260,7 @@ def test_a_secret_that_may_have_been_written_is_told_and_said_to_be_unsure(
     assert outcome.status == 1
     assert "Nothing was changed" not in outcome.err
     assert "1 of 2 changes made. Whether client two was written is not known. A secret that the next" in outcome.out
-    told = dict(re.findall(r"^(one|two) +(\S{43})$", outcome.out, re.MULTILINE))
+    told = dict(re.findall(r"^(one|two) +(tbcs_\S{43})$", outcome.out, re.MULTILINE))
     assert set(told) == {"one", "two"}
     assert _knows(operator, "one", told["one"])
 

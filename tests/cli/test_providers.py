@@ -317,6 +317,12 @@ def test_disable_enable_remove_and_add_again(operator: Operator) -> None:
     asked = operator("provider", "disable", "github", stdin="n\n", terminal=True)
     assert asked.status == 1
     assert "Disable github? It is used by App. [y/N]" in asked.out + asked.err
+    operator.json("registration", "set", "--provider", "github")
+    asked = operator("provider", "remove", "github", stdin="n\n", terminal=True)
+    assert (
+        "It is used by App, clients that register themselves (`broker registration set --provider ...`)." in asked.err
+    )
+    operator.json("registration", "set", "--provider", "")
     assert operator.json("provider", "disable", "github", "--yes") == {"name": "github", "disabled": True}
     assert operator.json("provider", "show", "github")["disabled"] is True
     assert operator.json("provider", "enable", "github") == {"name": "github", "disabled": False}

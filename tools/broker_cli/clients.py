@@ -22,11 +22,10 @@ from broker.protocol.registration import (
     LIFETIMES,
     InvalidRegistration,
     default_origins,
-    validate_client,
 )
 from broker.settings import LIMITS
 from broker.store.registry import AlreadyExists, Changed, NotFound
-from broker.upstream import serve
+from broker_cli import client_rules
 from broker_cli.connection import Connection, connect
 from broker_cli.failures import ServiceFailure, WrongInput, aws_failures
 from broker_cli.options import GrantType, Group
@@ -255,7 +254,7 @@ def add(client_id: str | None, confidential: bool | None, **given: Any) -> None:
     broker = connect()
     now = clock.now()
     changes = _changes(given)
-    secret = _new_secret() if confidential and not _signs(changes) else None
+    secret = new_secret() if confidential and not _signs(changes) else None
     with aws_failures():
         changes.setdefault(
             "providers", tuple(sorted(entry.name for entry in broker.registry.providers() if not entry.disabled))
@@ -314,7 +313,7 @@ def update(client_id: str, confidential: bool | None, **given: Any) -> None:
         raise WrongInput("Nothing was given to change; see 'broker client update --help' for what can be.")
     if confidential is False and "auth_methods" in changes:
         raise WrongInput("--public and --auth-method exclude each other; give one of them.")
-    secret = _new_secret() if _needs_secret(before, confidential, changes) else None
+    secret = new_secret() if _needs_secret(before, confidential, changes) else None
     if _signs(changes):
         changes = {**changes, "secrets": ()}
     if "jwks" in changes or "jwks_uri" in changes:
@@ -351,7 +350,7 @@ def rotate_secret(client_id: str, yes: bool) -> None:
         raise WrongInput(f"{client_id} signs with a key of its own and has no secret; see `client update --jwks-file`.")
     lost = " The oldest of its two secrets stops working at once." if len(before.secrets) > 1 else ""
     confirm(f"Make a new secret for {before.name} ({client_id})?{lost}", yes=yes)
-    secret = _new_secret()
+    secret = new_secret()
     newest = sorted(before.secrets, key=lambda one: one.created_at)[-1:]
     after = replace(before, secrets=(*newest, ClientSecret(hash_secret(secret), clock.now())))
     with aws_failures():
@@ -428,7 +427,8 @@ def _new_id() -> str:
     return made
 
 
-def _new_secret() -> str:
+def new_secret() -> str:
+    """A client secret: 256 random bits, and a beginning by which scanners of repositories know it."""
     return f"tbcs_{secrets.token_urlsafe(32)}"
 
 
@@ -471,41 +471,10 @@ def _check(broker: Connection, of: Client) -> None:
     if of.auth_methods != ("none",) and set(of.auth_methods) <= set(SECRET_METHODS) and not of.secrets:
         raise WrongInput("--auth-method is for a client that keeps a secret; add --confidential.")
     try:
-        validate_client(of, LIMITS)
+        client_rules.check(of, {entry.name for entry in broker.registry.providers()})
     except InvalidRegistration as invalid:
         option = _OPTIONS.get(invalid.field, invalid.field)
         raise WrongInput(f"{option}: {invalid.rule}.") from None
-    _check_dialect(of)
-    for field in ("providers", "token_exchange", "proxy"):
-        for name in getattr(of, field):
-            if broker.registry.provider(name) is None:
-                known = ", ".join(sorted(entry.name for entry in broker.registry.providers())) or "none yet"
-                raise WrongInput(
-                    f"{_OPTIONS[field]}: {name} is not registered; registered are {known} (see `broker provider add`)."
-                )
-    _check_reach(of)
-
-
-def _check_reach(of: Client) -> None:
-    """What the client is allowed must be of use to it. Errors: WrongInput naming the option."""
-    if of.token_exchange and token_exchange.GRANT_TYPE not in of.grant_types:
-        raise WrongInput("--token-exchange: the client also needs --grant-type token-exchange.")
-    for name in of.proxy:
-        if name not in of.providers:
-            raise WrongInput(f"--proxy: {name} is not one of the client's providers; add --provider {name}.")
-
-
-def _check_dialect(of: Client) -> None:
-    """Errors: WrongInput naming the option."""
-    if of.dialect is None:
-        return
-    dialect = serve.dialects().get(of.dialect)
-    if dialect is None:
-        raise WrongInput(f"--dialect: {of.dialect} is not served; served are {', '.join(serve.dialects())}.")
-    if of.token_by_get and "GET" not in dialect.token.methods:
-        raise WrongInput(f"--token-by-get: {of.dialect} has tokens by POST alone; leave it out.")
-    if not of.is_public and not set(of.auth_methods) & set(dialect.token.auth):
-        raise WrongInput(f"--auth-method: {of.dialect} knows only {' and '.join(dialect.token.auth)}; add one of them.")
 
 
 def _find(broker: Connection, client_id: str) -> Client:

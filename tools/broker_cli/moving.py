@@ -4,8 +4,6 @@ No secret travels. What is imported is checked whole before anything is written;
 the import ends: once its hash is stored, nothing else knows the secret.
 """
 
-import secrets
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,11 +13,13 @@ import click
 
 from broker import clock
 from broker.brand import BrandProblem
-from broker.protocol.clients import SECRET_METHODS, Client, ClientSecret, hash_secret
-from broker.protocol.registration import InvalidRegistration, validate_client
+from broker.protocol.clients import SECRET_METHODS, ClientSecret, hash_secret
+from broker.protocol.registration import InvalidRegistration
 from broker.protocol.registration_policy import validate_policy
 from broker.settings import LIMITS
 from broker.store.registry import AlreadyExists, Changed, NotFound
+from broker_cli import client_rules
+from broker_cli.clients import new_secret
 from broker_cli.connection import Connection, connect
 from broker_cli.failures import ServiceFailure, WrongInput, aws_failures
 from broker_cli.options import Command
@@ -140,7 +140,7 @@ def _with_secrets(wanted: Stage, there: Stage) -> tuple[Stage, dict[str, str]]:
     clients = dict(wanted.clients)
     for client_id, client in wanted.clients.items():
         if set(client.auth_methods) & set(SECRET_METHODS) and not client.secrets:
-            made[client_id] = secrets.token_urlsafe(32)
+            made[client_id] = new_secret()
             clients[client_id] = replace(client, secrets=(ClientSecret(hash_secret(made[client_id]), clock.now()),))
         elif client.is_public and client_id in there.clients:
             clients[client_id] = replace(client, secrets=())
@@ -156,25 +156,28 @@ def _check(broker: Connection, there: Stage, wanted: Stage, *, prune: bool) -> N
     _check_ids(broker, there, wanted)
     for client_id, client in wanted.clients.items():
         try:
-            validate_client(client, LIMITS)
+            client_rules.check(client, known)
         except InvalidRegistration as invalid:
-            raise WrongInput(f"Client {client_id} cannot be imported: {invalid.field} {invalid.rule}.") from None
-        for name in _providers_of(client):
-            if name not in known:
-                raise WrongInput(f"Client {client_id} cannot be imported: its provider {name} is not there.")
+            raise WrongInput(f"Client {client_id} cannot be imported: {invalid.field}: {invalid.rule}.") from None
+    _check_policy(there, wanted, known)
+
+
+def _check_policy(there: Stage, wanted: Stage, known: set[str]) -> None:
+    """Errors: WrongInput, also for a policy that stays and whose provider goes."""
     if wanted.policy is not None:
         try:
             validate_policy(wanted.policy, LIMITS)
         except InvalidRegistration as invalid:
-            raise WrongInput(f"The registration policy cannot be imported: {invalid.field} {invalid.rule}.") from None
+            raise WrongInput(f"The registration policy cannot be imported: {invalid.field}: {invalid.rule}.") from None
         for name in wanted.policy.providers:
             if name not in known:
                 raise WrongInput(f"The registration policy cannot be imported: its provider {name} is not there.")
-
-
-def _providers_of(client: Client) -> Iterator[str]:
-    for attribute in ("providers", "token_exchange", "proxy"):
-        yield from getattr(client, attribute)
+    for name in there.policy.providers if there.policy and wanted.policy is None else ():
+        if name not in known:
+            raise WrongInput(
+                f"Provider {name} cannot be removed: the registration policy names it."
+                " Give the document a registration, or run `broker registration set --provider ...` first."
+            )
 
 
 def _check_ids(broker: Connection, there: Stage, wanted: Stage) -> None:

@@ -23,6 +23,7 @@ from broker.upstream.provider import Provider
 from broker.upstream.reader import ProviderFileError
 from broker.upstream.registered import dialect_of
 from broker.upstream.signing import ALGORITHMS, Algorithm, BadClientKey, ClientKey, new_key
+from broker_cli.client_rules import PROVIDER_LISTS
 from broker_cli.connection import Connection, connect
 from broker_cli.failures import ServiceFailure, WrongInput, aws_failures
 from broker_cli.options import Group
@@ -483,7 +484,13 @@ def _set_disabled(broker: Connection, entry: ProviderEntry, *, disabled: bool) -
 
 def _users(broker: Connection, name: str) -> str:
     with aws_failures():
-        users = sorted(client.name for client in broker.registry.clients() if name in client.providers)
+        users = sorted(
+            client.name
+            for client in broker.registry.clients()
+            if any(name in getattr(client, field) for field in PROVIDER_LISTS)
+        )
+        if name in broker.registrations.policy().providers:
+            users.append("clients that register themselves (`broker registration set --provider ...`)")
     return f"It is used by {', '.join(users)}." if users else "No client uses it."
 
 

@@ -69,7 +69,7 @@ def parse(text: str) -> Stage:
     """The stage that a document describes. Errors: StageProblem."""
     try:
         document = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise StageProblem("it is not JSON") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise StageProblem(f"it is not a document of `broker export` (its format must be {FORMAT!r})")

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from broker.crypto import rotation
 from broker.key_lives import lives
 from broker.protocol.clients import SECRET_METHODS, Client
+from broker_cli.client_rules import PROVIDER_LISTS
 from broker_cli.doctor.posture import Rule, Verdict, fail, warn
 from broker_cli.doctor.snapshot import Snapshot
 
@@ -68,11 +69,15 @@ def _reach(snapshot: Snapshot) -> Iterator[Verdict]:
     for client in snapshot.clients:
         if client.disabled:
             continue
-        unknown = [name for name in client.providers if name not in registered]
+        named = dict.fromkeys(name for field in PROVIDER_LISTS for name in getattr(client, field))
+        unknown = [name for name in named if name not in registered]
         if unknown:
             yield fail(f"{_named(client)} is to use {', '.join(unknown)}, which is not registered")
         if not client.providers:
             yield warn(f"{_named(client)} may use no provider, so nobody can log in with it")
+    unknown = [name for name in snapshot.policy.providers if name not in registered]
+    if unknown and (snapshot.policy.lets_register() or snapshot.policy.documents):
+        yield fail(f"clients that register themselves are to use {', '.join(unknown)}, which is not registered")
 
 
 def _browser_clients(snapshot: Snapshot) -> Iterator[Verdict]:
@@ -182,7 +187,7 @@ RULES = (
         "TB-CLIENT-002",
         "Every client has a provider that is registered",
         "docs/operating.md",
-        "`broker provider add NAME`, or `broker client update ID --provider NAME`.",
+        "`broker provider add NAME`, `broker client update ID --provider NAME`, or `broker registration set --provider NAME`.",
         _reach,
     ),
     Rule(
