@@ -32,6 +32,7 @@ from broker_testing.journey import (
     revoke,
     userinfo,
 )
+from broker_testing.providers import provider_set
 from broker_testing.proxy import ALLOWED, EXCHANGING, REACHING, call, exchange, provider_with
 from broker_testing.registration import OPEN, ask_to_register, metadata, policy_is
 from broker_testing.sandbox import end_at_provider, order_fault, start_counting
@@ -150,20 +151,6 @@ def _issuer_is(url: str) -> Iterator[None]:
         yield
     finally:
         broker.settings = before
-
-
-@contextmanager
-def _provider_has_issuer(url: str) -> Iterator[None]:
-    registry = runtime().registry
-    entry = registry.provider("infolobby")
-    assert entry is not None
-    registry.update_provider(replace(entry, overrides={**entry.overrides, "issuer": url}))
-    registry.forget()
-    try:
-        yield
-    finally:
-        registry.update_provider(entry)
-        registry.forget()
 
 
 # -- where answers are sent ----------------------------------------------------------------------------------------
@@ -574,7 +561,7 @@ def login_returned_by_another_provider(base: str) -> None:
 @attack
 def login_returned_by_another_issuer(base: str) -> None:
     """The answer names an issuer that is not the provider's (mix-up, RFC 9207 section 2.4)."""
-    with _provider_has_issuer("https://honest.example"):
+    with provider_set("infolobby", {"issuer": "https://honest.example"}):
         login = Login(_client(base, providers=("infolobby",)))
         response = login.browser.get(f"{login.callback_url()}&iss=https%3A%2F%2F{EVIL}")
         breach_if("code" in login.read_answer(response), "the answer of another issuer is taken")

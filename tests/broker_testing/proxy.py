@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import requests
 
 from broker.protocol.token_exchange import ACCESS_TOKEN_TYPE, GRANT_TYPE
-from broker.runtime import runtime
 from broker_testing.journey import TestClient, post_form
+from broker_testing.providers import provider_set
 
 PROVIDER = "redbooth"
 """The sandbox's provider that has an API."""
@@ -38,20 +37,9 @@ EXCHANGING: dict[str, Any] = {
 """What a client is registered with that may have the provider's token."""
 
 
-@contextmanager
-def provider_with(provider: str = PROVIDER, **overrides: object) -> Iterator[None]:
+def provider_with(provider: str = PROVIDER, **fields: object) -> AbstractContextManager[None]:
     """While this lasts, fields of the provider's file are these: `api_allow` is api.allow."""
-    registry = runtime().registry
-    runtime().forget()
-    entry = registry.provider(provider)
-    assert entry is not None
-    changes = {name.replace("_", ".", 1): value for name, value in overrides.items()}
-    registry.update_provider(replace(entry, overrides={**entry.overrides, **changes}))
-    try:
-        yield
-    finally:
-        registry.update_provider(entry)
-        runtime().forget()
+    return provider_set(provider, {name.replace("_", ".", 1): value for name, value in fields.items()})
 
 
 def call(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from broker.store.aws import StoreUnavailable
+from broker.store.registry import NotFound, Registry
 from broker.upstream import catalogue
 from broker.upstream.signing import ClientKey, new_key
+from broker_cli import providers
 
 from .conftest import Operator
 
@@ -308,6 +312,38 @@ def test_update(operator: Operator) -> None:
         == "Nothing was given to change; give --set, --unset or --var."
     )
     assert operator.json("provider", "show", "github") == after
+
+
+def test_what_somebody_else_changed_meanwhile_is_not_overwritten(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody disables a provider in an emergency, while another changes a field of it."""
+    operator.add_provider("github")
+    before = operator.registry.provider("github")
+    assert before is not None
+    disabled = replace(before, disabled=True)
+    monkeypatch.setattr(providers, "_usable", lambda *_: operator.registry.update_provider(disabled, before))
+    outcome = operator("provider", "update", "github", "--set", "label=X")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert "somebody else changed github at the same moment; run the command again" in outcome.err
+    assert operator.registry.provider("github") == disabled
+    operator.registry.remove_provider("github")
+    with pytest.raises(NotFound):
+        operator.registry.update_provider(before, disabled)
+    assert operator.registry.provider("github") is None
+
+
+def test_a_removal_that_stopped_half_way_can_be_done_again(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    operator.add_provider("github")
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "remove_provider", _unavailable)
+        assert operator("provider", "remove", "github", "--yes").status == 1
+    assert operator("provider", "remove", "github", "--yes").status == 0
+    assert operator.registry.provider("github") is None
+
+
+def _unavailable(*_: object) -> None:
+    raise StoreUnavailable("delete_item: InternalServerError")
 
 
 def test_disable_enable_remove_and_add_again(operator: Operator) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,6 +15,7 @@ from broker.runtime import runtime
 from broker.upstream.client_keys import OF_PROVIDERS
 from broker_testing.conformance import Clients
 from broker_testing.journey import Login, TestClient, post_form, register, userinfo
+from broker_testing.providers import provider_set
 from broker_testing.sandbox import counted, forget_faults, order_fault, start_counting
 from broker_testing.trouble import pass_time
 from conformance.front_channel import assert_error_redirect, query_of
@@ -169,18 +169,12 @@ def test_what_the_client_wants_the_person_asked_goes_on(client: TestClient, prom
 
 @pytest.mark.spec("CB-54", "OpenID Core 3.1.3.7")
 def test_who_is_none_of_those_that_the_operator_lets_in(client: TestClient) -> None:
-    registry = runtime().registry
-    entry = registry.provider(PROVIDER)
-    assert entry is not None
-    registry.update_provider(replace(entry, overrides={**entry.overrides, "id_token.require": {"hd": "acme.example"}}))
-    try:
+    with provider_set(PROVIDER, {"id_token.require": {"hd": "acme.example"}}):
         login = Login(client)
         answer = assert_nothing_issued(login, login.callback_url(), "access_denied")
         assert answer["error_description"] == "this account may not sign in here"
         order_fault(client.base, PROVIDER, "token", "id_token", {"set": {"hd": "acme.example"}})
         assert "id_token" in Login(client).tokens()
-    finally:
-        registry.update_provider(entry)
 
 
 @pytest.mark.spec("CB-54", "RFC 9126 4")

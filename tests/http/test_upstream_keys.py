@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode
 
@@ -18,6 +17,7 @@ from broker.upstream.signing import ClientKey, new_key
 from broker_testing import apple
 from broker_testing.apple import FakeApple, registered_apple
 from broker_testing.journey import Login, TestClient, refresh, register, revoke, userinfo
+from broker_testing.providers import provider_set
 from broker_testing.sandbox import end_at_provider, register_key, start_counting
 from broker_testing.trouble import pass_time
 
@@ -39,17 +39,14 @@ def recorded(base: str) -> list[dict[str, object]]:
 @pytest.fixture
 def by_key(base: str) -> Iterator[ClientKey]:
     """The sandbox's OpenID provider, at which the broker has a key and no secret."""
-    entry = runtime().registry.provider(PROVIDER)
-    assert entry is not None
     name = runtime().settings.provider_secret_prefix + PROVIDER
     before = json.loads(aws_client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
     key = new_key("ES256")
-    runtime().registry.update_provider(replace(entry, overrides={**entry.overrides, "token.auth": "private_key_jwt"}))
-    put_secret(PROVIDER, {"client_id": before["client_id"], "private_key": key.private_pem, "kid": key.kid})
-    register_key(base, PROVIDER, key.public_jwk)
-    yield key
-    register_key(base, PROVIDER, None)
-    runtime().registry.update_provider(entry)
+    with provider_set(PROVIDER, {"token.auth": "private_key_jwt"}):
+        put_secret(PROVIDER, {"client_id": before["client_id"], "private_key": key.private_pem, "kid": key.kid})
+        register_key(base, PROVIDER, key.public_jwk)
+        yield key
+        register_key(base, PROVIDER, None)
     put_secret(PROVIDER, before)
 
 

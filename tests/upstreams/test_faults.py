@@ -17,6 +17,7 @@ import requests
 from broker.runtime import runtime
 from broker_testing.journey import Login, register, revoke
 from broker_testing.ports import free_port
+from broker_testing.providers import provider_set
 from upstreams.held import Held, logged_in, pass_time
 from upstreams.servers import Upstream
 
@@ -254,15 +255,11 @@ def test_a_server_that_is_gone_and_comes_back(base: str, mock: Upstream) -> None
     """Row 4: nothing listens where the token endpoint was."""
     held = short_lived(base, mock)
     pass_time(mock, SHORT + 1)
-    here = mock.entry
     nowhere = f"http://127.0.0.1:{free_port()}/token"
     client = register(base, providers=(mock.name,))
-    runtime().registry.update_provider(replace(here, overrides={"token.url": nowhere}))
-    try:
+    with provider_set(mock.name, {"token.url": nowhere}):
         assert_refused(held.refresh(), LATER)
         assert mock.log_in(client).answer["error"] == "temporarily_unavailable"
-    finally:
-        runtime().registry.update_provider(here)
     assert mock.calls() == []
     pass_time(mock, COOL_DOWN)
     assert held.refresh().status_code == 200

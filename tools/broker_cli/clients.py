@@ -27,7 +27,7 @@ from broker.settings import LIMITS
 from broker.store.registry import AlreadyExists, Changed, NotFound
 from broker_cli import client_rules
 from broker_cli.connection import Connection, connect
-from broker_cli.failures import ServiceFailure, WrongInput, aws_failures
+from broker_cli.failures import WrongInput, aws_failures, changed_meanwhile
 from broker_cli.options import GrantType, Group
 from broker_cli.output import Json, ago, confirm, emit, moment, sheet, span, table
 
@@ -414,7 +414,7 @@ def remove(client_id: str, yes: bool) -> None:
         except NotFound:
             raise _unknown(client_id) from None
         except Changed:
-            raise _changed_meanwhile(client_id) from None
+            raise changed_meanwhile(client_id) from None
     emit({"client_id": client_id, "removed": True}, f"Removed {before.name} ({client_id}).{_DELAY}")
 
 
@@ -495,13 +495,7 @@ def _store(broker: Connection, after: Client, before: Client) -> None:
     except NotFound:
         raise _unknown(after.client_id) from None
     except Changed:
-        raise _changed_meanwhile(after.client_id) from None
-
-
-def _changed_meanwhile(client_id: str) -> ServiceFailure:
-    return ServiceFailure(
-        f"Nothing was changed: somebody else changed {client_id} at the same moment; run the command again."
-    )
+        raise changed_meanwhile(after.client_id) from None
 
 
 def _set_disabled(broker: Connection, before: Client, *, disabled: bool) -> None:

@@ -57,3 +57,10 @@ def aws_failures() -> Iterator[None]:
 def error_code(error: ClientError) -> str:
     """The service's own name for what went wrong."""
     return str(error.response.get("Error", {}).get("Code", "unknown"))
+
+
+def changed_meanwhile(name: str) -> ServiceFailure:
+    """For an entry that is not any more what it was when the command read it."""
+    return ServiceFailure(
+        f"Nothing was changed: somebody else changed {name} at the same moment; run the command again."
+    )

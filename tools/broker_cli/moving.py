@@ -216,7 +216,7 @@ def _write(broker: Connection, there: Stage, wanted: Stage, change: Change) -> N
         case "add", "provider":
             registry.add_provider(wanted.providers[name])
         case "change", "provider":
-            registry.update_provider(wanted.providers[name])
+            registry.update_provider(wanted.providers[name], there.providers[name])
         case "remove", "provider":
             # First its credentials: an import that stops in between still finds the provider when it is run again.
             broker.provider_secrets.remove(name)

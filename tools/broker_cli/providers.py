@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import click
 
 from broker import clock
-from broker.store.registry import AlreadyExists, NotFound, ProviderEntry
+from broker.store.registry import AlreadyExists, Changed, NotFound, ProviderEntry
 from broker.store.secrets import ProviderSecret
 from broker.upstream import catalogue
 from broker.upstream.provider import Provider
@@ -25,7 +25,7 @@ from broker.upstream.registered import dialect_of
 from broker.upstream.signing import ALGORITHMS, Algorithm, BadClientKey, ClientKey, new_key
 from broker_cli.client_rules import PROVIDER_LISTS
 from broker_cli.connection import Connection, connect
-from broker_cli.failures import ServiceFailure, WrongInput, aws_failures
+from broker_cli.failures import ServiceFailure, WrongInput, aws_failures, changed_meanwhile
 from broker_cli.options import Group
 from broker_cli.output import Json, ago, confirm, emit, moment, sheet, table
 
@@ -242,7 +242,7 @@ def update(name: str, fields: tuple[_Pair, ...], variables: tuple[_Pair, ...], u
         variables={**before.variables, **{variable.name: variable.value for variable in variables}},
     )
     _usable(broker, entry)
-    _store(broker, entry)
+    _store(broker, entry, before)
     _emit_provider(broker, entry, broker.provider_secrets.client_id(name))
 
 
@@ -273,12 +273,13 @@ def remove(name: str, yes: bool) -> None:
     broker = connect()
     find_provider(broker, name)
     confirm(f"Remove {name} and its credentials? {_users(broker, name)}", yes=yes)
+    # First its credentials: what is stopped in between can be done again, as long as the provider is there.
+    broker.provider_secrets.remove(name)
     with aws_failures():
         try:
             broker.registry.remove_provider(name)
         except NotFound:
             raise _unknown(name) from None
-    broker.provider_secrets.remove(name)
     emit({"name": name, "removed": True}, f"Removed {name}.{_NOTICED}")
 
 
@@ -468,16 +469,18 @@ def _taken(name: str) -> WrongInput:
     )
 
 
-def _store(broker: Connection, entry: ProviderEntry) -> None:
+def _store(broker: Connection, entry: ProviderEntry, before: ProviderEntry) -> None:
     with aws_failures():
         try:
-            broker.registry.update_provider(entry)
+            broker.registry.update_provider(entry, before)
         except NotFound:
             raise _unknown(entry.name) from None
+        except Changed:
+            raise changed_meanwhile(entry.name) from None
 
 
 def _set_disabled(broker: Connection, entry: ProviderEntry, *, disabled: bool) -> None:
-    _store(broker, replace(entry, disabled=disabled))
+    _store(broker, replace(entry, disabled=disabled), entry)
     word = "Disabled" if disabled else "Enabled"
     emit({"name": entry.name, "disabled": disabled}, f"{word} {entry.name}.{_NOTICED}")
 

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from broker import clock
 from broker.protocol.clients import Client, ClientSecret
-from broker.store.attributes import attribute, item, plain
+from broker.store.attributes import Item, attribute, item, plain
 from broker.store.aws import ConditionFailed, StoreUnavailable, call
 
 Value = TypeVar("Value")
@@ -137,11 +137,19 @@ class Registry:
 
     def add_provider(self, entry: ProviderEntry) -> None:
         """Register a provider. Errors: AlreadyExists."""
-        self._put_provider(entry, "attribute_not_exists(pk)", AlreadyExists)
+        try:
+            self._put_provider(entry, {"ConditionExpression": "attribute_not_exists(pk)"})
+        except ConditionFailed:
+            raise AlreadyExists(entry.name) from None
 
-    def update_provider(self, entry: ProviderEntry) -> None:
-        """Replace a provider's entry. Errors: NotFound."""
-        self._put_provider(entry, "attribute_exists(pk)", NotFound)
+    def update_provider(self, entry: ProviderEntry, before: ProviderEntry) -> None:
+        """Replace the entry that was read as `before`, if it is still that: else somebody who disabled it meanwhile would have
+        done so in vain. Errors: NotFound, Changed.
+        """
+        try:
+            self._put_provider(entry, _is_still(before, _provider_item(before)))
+        except ConditionFailed as refused:
+            raise (NotFound if refused.item is None else Changed)(entry.name) from None
 
     def remove_provider(self, name: str) -> None:
         """Remove a provider's entry. Errors: NotFound."""
@@ -210,38 +218,43 @@ class Registry:
         call(self._dynamodb.transact_write_items, TransactItems=writes)
         self.forget()
 
-    def _put_provider(self, entry: ProviderEntry, condition: str, error: type[Exception]) -> None:
-        values = asdict(entry) | {
-            "pk": f"provider#{entry.name}",
-            # Provider files hold floats, booleans and nested lists: kept as JSON, as DynamoDB would change their types.
-            "document": json.dumps(entry.document) if entry.document is not None else None,
-            "overrides": json.dumps(entry.overrides),
-        }
-        try:
-            call(self._dynamodb.put_item, TableName=self._table, Item=item(values), ConditionExpression=condition)
-        except ConditionFailed:
-            raise error(entry.name) from None
+    def _put_provider(self, entry: ProviderEntry, condition: Mapping[str, Any]) -> None:
+        call(self._dynamodb.put_item, TableName=self._table, Item=_provider_item(entry), **condition)
         self.forget()
 
 
 _LISTS = frozenset(f.name for f in fields(Client) if str(f.type).startswith("tuple[str"))
 
 
-def client_item(client: Client) -> dict[str, Any]:
+def client_item(client: Client) -> Item:
     """A client as the table has it."""
     return item(asdict(client) | {"pk": f"client#{client.client_id}"})
 
 
 def is_still(client: Client) -> dict[str, Any]:
-    """The condition of a write that the table has the client as it is here; where it has not, ConditionFailed has what it has.
+    """The condition of a write that the table has the client as it is here; where it has not, ConditionFailed has what it has."""
+    return _is_still(client, client_item(client))
+
+
+def _provider_item(entry: ProviderEntry) -> Item:
+    values = asdict(entry) | {
+        "pk": f"provider#{entry.name}",
+        # Provider files hold floats, booleans and nested lists: kept as JSON, as DynamoDB would change their types.
+        "document": json.dumps(entry.document) if entry.document is not None else None,
+        "overrides": json.dumps(entry.overrides),
+    }
+    return item(values)
+
+
+def _is_still(entry: Client | ProviderEntry, stored: Item) -> dict[str, Any]:
+    """The condition that the table has `stored`, which is `entry` as the table has it.
 
     An attribute that is as by default may be missing there, in an entry that was written before there was that attribute.
     """
-    stored = client_item(client)
     terms: list[str] = []
     names: dict[str, str] = {}
     values: dict[str, Any] = {}
-    for number, of in enumerate(fields(client)):
+    for number, of in enumerate(fields(entry)):
         missing, same = f"attribute_not_exists(#{number})", f"#{number} = :{number}"
         names[f"#{number}"] = of.name
         if of.name not in stored:
