@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from broker.protocol.limits import Limit, parse_limits
 from broker.runtime import runtime
 from broker.store.aws import StoreUnavailable, client
 from broker.store.counters import Counters
-from broker_testing.journey import Login, TestClient, post_form, refresh, register
+from broker_testing.journey import Login, TestClient, post_form, refresh, register, revoke
 from broker_testing.signing import DPoPKey
 
 Limits = Callable[..., None]
@@ -224,6 +225,20 @@ def test_counting_is_no_step_before_the_request(base: str, limits: Limits, monke
 def test_a_wrong_setting_is_named(text: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         parse_limits(text)
+
+
+@pytest.mark.usefixtures("limits")
+def test_a_wrong_setting_neither_stops_requests_nor_lifts_the_limits(
+    base: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = replace(runtime().settings, rate_limits="register.adress=10/3600,par.client=1/60")
+    monkeypatch.setattr(runtime(), "settings", wrong)
+    del runtime().__dict__["limiter"]
+    assert revoke(register(base), "unknown").status_code == 200
+    (event,) = [one for one in caplog.records if getattr(one, "audit", "") == "limit.unreadable"]
+    assert "'register.adress=10/3600': write name=quota/seconds" in event.__dict__["detail"]
+    guesses = [post_form(f"{base}/revoke", {"client_id": "nobody", "token": "x"}).status_code for _ in range(40)]
+    assert (guesses[0], guesses[-1]) == (401, 429)
 
 
 def test_settings_change_single_limits() -> None:

@@ -141,6 +141,23 @@ def test_a_revoked_key_is_gone_at_once_and_another_is_there(
         rotation.replaced(first, ["nonsense", "handle:7", "handle:1"], T0, SHORT)
 
 
+@pytest.mark.parametrize("use", ["handle", "sealing", "ES256", "RS256"])
+def test_a_revoked_key_leaves_no_problem_with_the_one_that_it_had_followed(
+    first: KeyRing, quick: None, use: str
+) -> None:
+    """Which retires at the time that the revoked one had set, before what a key could have made that the new one followed."""
+    ring, now = first, T0
+    for _ in range(2):
+        now += SHORT.lead + 30
+        ring = rotation.rotated(ring, now, SHORT)
+    now += SHORT.lead + 30
+    (name,) = [key.name for key in rotation.reports(ring, now) if use in (key.use, key.alg) and key.state == "active"]
+    assert rotation.problems(ring, now, SHORT, oldest=0) == ()
+    after = rotation.replaced(ring, [name], now, SHORT)
+    assert name not in {key.name for key in rotation.reports(after, now)}
+    assert rotation.problems(after, now, SHORT, oldest=0) == ()
+
+
 @settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(1, 150), st.booleans()), min_size=1, max_size=12))
 def test_nothing_outlives_the_key_that_made_it(steps: list[tuple[int, bool]]) -> None:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from broker.protocol.limits import DEFAULTS, parse_limits
 from broker.settings import LIMITS, Settings, from_environment
 from broker.upstream import serve
 from broker_local import aws
@@ -108,6 +109,34 @@ def test_issuer_parameter(issuer: str, accepted: bool) -> None:
     """RFC 8414 section 2: https, no query, no fragment. Our own rule: no trailing slash."""
     pattern = document()["Parameters"]["Issuer"]["AllowedPattern"]
     assert (re.fullmatch(pattern, issuer) is not None) is accepted
+
+
+def test_rate_limits_parameter() -> None:
+    """What the template lets through, the functions can read; but for more than a counter can count, which no pattern says."""
+    pattern = document()["Parameters"]["RateLimits"]["AllowedPattern"]
+    every = ",".join(f"{name}={limit.quota}/{limit.window}" for name, limit in DEFAULTS.items())
+    assert parse_limits(every) == DEFAULTS
+    for text in ("", "off", every, *every.split(",")):
+        assert re.fullmatch(pattern, text), text
+    for text in (
+        *(
+            "register.adress=10/3600",
+            "par=1/60",
+            "token.client=1/60",
+            "register.client=1/60",
+            "par.client",
+            "par.client=1",
+        ),
+        *(
+            "par.client=0/60",
+            "par.client=5/0",
+            "par.client=1/60par.address=1/60",
+            "of",
+            "off,par.client=1/60",
+            "par.client=1/m",
+        ),
+    ):
+        assert not re.fullmatch(pattern, text), text
 
 
 def test_every_function_has_its_folder_handler_log_group_and_time() -> None:

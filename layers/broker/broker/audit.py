@@ -73,6 +73,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "instance.started": frozenset({"init_type"}),
     "request.limited": frozenset({"limit"}),
     "limit.uncounted": frozenset({"limit", "detail"}),
+    "limit.unreadable": frozenset({"detail"}),
     "keys.read": frozenset({"age_days"}),
     "keys.rotated": frozenset({"step", "added", "removed"}),
     "keys.rotation_failed": frozenset({"step", "detail"}),

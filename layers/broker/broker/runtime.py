@@ -132,14 +132,19 @@ class Runtime:
 
     @cached_property
     def limiter(self) -> Limiter:
-        """The rate limits. Errors: ValueError when the setting cannot be read."""
+        """The rate limits. With a setting that cannot be read the defaults hold: no slip of it is to stop all requests."""
+        from broker import audit
         from broker.limiter import Limiter
-        from broker.protocol.limits import parse_limits
+        from broker.protocol.limits import DEFAULTS, parse_limits
         from broker.store.aws import client
         from broker.store.counters import Counters
 
-        counters = Counters(client("dynamodb"), self.settings.grants_table)
-        return Limiter(counters, parse_limits(self.settings.rate_limits))
+        try:
+            limits = parse_limits(self.settings.rate_limits)
+        except ValueError as problem:
+            audit.event("limit.unreadable", detail=str(problem))
+            limits = DEFAULTS
+        return Limiter(Counters(client("dynamodb"), self.settings.grants_table), limits)
 
     @cached_property
     def device_logins(self) -> DeviceLogins:

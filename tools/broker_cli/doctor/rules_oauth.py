@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from broker.protocol.capabilities import metadata
+from broker.protocol.limits import parse_limits
 from broker_cli.doctor.posture import Rule, Verdict, fail, warn
 from broker_cli.doctor.snapshot import Snapshot
 
@@ -89,6 +90,10 @@ def _dpop_nonce(snapshot: Snapshot) -> Iterator[Verdict]:
 def _rate_limits(snapshot: Snapshot) -> Iterator[Verdict]:
     if snapshot.settings.rate_limits == "off":
         yield warn("the rate limits are off")
+    try:
+        parse_limits(snapshot.settings.rate_limits)
+    except ValueError as problem:
+        yield fail(f"the default limits hold, as the setting cannot be read: {problem}")
 
 
 RULES = (

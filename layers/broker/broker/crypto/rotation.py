@@ -128,12 +128,28 @@ def replaced(ring: KeyRing, names: Iterable[str], now: int, lives: Lives) -> Key
         wanted = known
     # Rotated with the revoked keys in sight, so that their ids are not used again.
     new = rotated(ring, now, lives, at_once=True)
+    signing = tuple(key for key in new.signing if key.kid not in wanted)
     return KeyRing(
-        tuple(key for key in new.handle if _name("handle", key) not in wanted),
-        tuple(key for key in new.sealing if _name("sealing", key) not in wanted),
-        tuple(key for key in new.signing if key.kid not in wanted),
+        _following(tuple(key for key in new.handle if _name("handle", key) not in wanted), lives.handle),
+        _following(tuple(key for key in new.sealing if _name("sealing", key) not in wanted), lives.sealing),
+        tuple(key for alg in ALGORITHMS for key in _following(_having(signing, alg), lives.signing)),
         tuple(key for key in new.past if key.kid not in wanted),
     )
+
+
+def _following(keys: tuple[Key, ...], life: int) -> tuple[Key, ...]:
+    """The keys of one kind, each kept for as long as if the next of them had followed it.
+
+    It was another that did, if that is gone now; and a key that retires before the next one's time would look like a mistake.
+    """
+    ordered = sorted(keys, key=lambda key: key.active_from)
+    ends = {_id(key): successor.active_from + life for key, successor in pairwise(ordered)}
+
+    def kept(key: Key) -> Key:
+        end = ends.get(_id(key))
+        return key if key.retires_at is None or end is None or key.retires_at >= end else replace(key, retires_at=end)
+
+    return tuple(kept(key) for key in keys)
 
 
 def reports(ring: KeyRing, now: int) -> tuple[KeyReport, ...]:
@@ -298,7 +314,11 @@ def _alive(key: SecretKey | SigningKey, now: int) -> bool:
 
 
 def _of(ring: KeyRing, alg: Algorithm) -> tuple[SigningKey, ...]:
-    return tuple(key for key in ring.signing if key.alg == alg)
+    return _having(ring.signing, alg)
+
+
+def _having(keys: Iterable[SigningKey], alg: Algorithm) -> tuple[SigningKey, ...]:
+    return tuple(key for key in keys if key.alg == alg)
 
 
 def _id(key: SecretKey | SigningKey) -> str:
