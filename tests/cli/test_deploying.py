@@ -13,7 +13,7 @@ from typing import Any
 import botocore.session
 import click
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from click.testing import CliRunner, Result
 
 from broker_cli.main import broker
@@ -386,6 +386,48 @@ def test_tables_of_a_name_are_not_those_of_a_longer_one(monkeypatch: pytest.Monk
 def test_expired_credentials_are_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AwsProblem, match=r"does not take your credentials \(ExpiredToken\)"):
         _aws(monkeypatch, _Client(get_caller_identity=_refused("ExpiredToken", "x"))).account()
+
+
+def test_a_region_where_nobody_answers_is_said_in_a_sentence_and_not_remembered(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silence = EndpointConnectionError(endpoint_url="https://cloudformation.us-est-1.amazonaws.com/")
+    operations = ("get_caller_identity", "describe_stacks", "paginate", "describe_secret", "describe_table")
+    silent = _Client(**dict.fromkeys(operations, silence))
+    monkeypatch.setattr(_Client, "get_paginator", lambda self, *_a: self, raising=False)
+    aws = _aws(monkeypatch, silent)
+    for ask, *name in (
+        (aws.account,),
+        (aws.stack, "x"),
+        (aws.tables_named_after, "x"),
+        (aws.has_keys, "x"),
+        (aws.delete_table, "x"),
+    ):
+        with pytest.raises(AwsProblem, match=r"nothing answers in the Region 'eu-west-1'. Is it written rightly"):
+            ask(*name)
+    monkeypatch.setattr(FakeAws, "stack", lambda _self, name: aws.stack(name))
+    assert isinstance(run(project, "deploy", answers=ANSWERS).exception, AwsProblem)
+    assert not (project / "samconfig.local.toml").exists()
+    assert calls(project) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "read"),
+    [
+        ("""["AlarmEmail=a@b.example", 'EventBusName=""']""", {"AlarmEmail": "a@b.example", "EventBusName": ""}),
+        ("""'AlarmEmail="" RateLimits="off"'""", {"AlarmEmail": "", "RateLimits": "off"}),
+    ],
+)
+def test_a_parameter_that_is_emptied_is_empty(project: Path, overrides: str, read: dict[str, str]) -> None:
+    """In the quotes that SAM wants for it, which are no address to write to."""
+    settings_file.write(project, Deployment("mine", "eu-west-1", {"AlarmEmail": "x@y.example"}))
+    path = project / "samconfig.local.toml"
+    text = path.read_text("utf-8").replace('["AlarmEmail=x@y.example"]', overrides)
+    path.write_text(text, "utf-8")
+    known = settings_file.read(project)
+    assert known is not None
+    assert known.parameters == read
+    assert 'Alarms reach ""' not in run(project, "deploy").output
 
 
 def test_a_secret_without_a_current_version_has_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:

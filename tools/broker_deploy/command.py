@@ -41,8 +41,10 @@ def deploy(project: Path, guide_all: bool) -> None:
             f"First deployment, into the AWS account {account.number}. What you say is kept in {settings_file.NAME}.\n"
         )
         known = _asked(account.region)
-        settings_file.write(project, known)
-    before = Aws(known.region).stack(known.stack)
+        before = Aws(known.region).stack(known.stack)
+        settings_file.write(project, known)  # not before somebody answers in that Region
+    else:
+        before = Aws(known.region).stack(known.stack)
     _sam(project, "build")
     _sam(project, "deploy", *(["--guided"] if guide_all else []))
     asked, known = known, _known(project) or known  # the guide may have changed it

@@ -36,9 +36,13 @@ def read(project: Path) -> Deployment | None:
 
 
 def _parameters(overrides: object) -> dict[str, str]:
-    """Of the forms that SAM takes, those that `write` and `sam deploy --guided` have: a list of NAME=VALUE, or a text of them."""
-    pairs = overrides if isinstance(overrides, list) else shlex.split(str(overrides))
-    return {name: value for name, _, value in (str(pair).partition("=") for pair in pairs)}
+    """Of the forms that SAM takes, those that `write` and `sam deploy --guided` have: a list of NAME=VALUE, or a text of them.
+
+    A value may have quotes, and without them there can be none that is empty.
+    """
+    entries = overrides if isinstance(overrides, list) else [overrides]
+    pairs = [pair for entry in entries for pair in shlex.split(str(entry))]
+    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
 
 
 def write(project: Path, deployment: Deployment) -> Path:

@@ -1,14 +1,21 @@
 """What AWS says of the account and the stack. Reads, but for the table of logins, which it deletes when it is told to."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
 
 _CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
 
@@ -20,6 +27,15 @@ SIGN_IN = (
 
 class AwsProblem(Exception):
     """AWS cannot be asked, or says no. The text is a sentence for the operator."""
+
+
+class _Refused(AwsProblem):
+    """AWS said no, with this code and these words."""
+
+    def __init__(self, problem: str, code: str, message: str) -> None:
+        super().__init__(f"{problem}: {f'{code}, {message}'.rstrip('. ')}.")
+        self.code = code
+        self.message = message
 
 
 @dataclass(frozen=True)
@@ -50,25 +66,22 @@ class Aws:
     def account(self) -> Account:
         """Who asks. Errors: AwsProblem without usable credentials."""
         try:
-            # A Region is needed to ask at all; which one does not matter.
-            identity = self._client("sts", self._region or "us-east-1").get_caller_identity()
-        except (NoCredentialsError, PartialCredentialsError):
-            raise AwsProblem(SIGN_IN) from None
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "unknown")
-            raise AwsProblem(f"AWS does not take your credentials ({code}). Sign in again.") from None
-        except BotoCoreError as error:
-            raise AwsProblem(f"AWS cannot be reached: {type(error).__name__}.") from None
+            with self._asking("AWS cannot be asked who you are"):
+                # A Region is needed to ask at all; which one does not matter.
+                identity = self._client("sts", self._region or "us-east-1").get_caller_identity()
+        except _Refused as refused:
+            raise AwsProblem(f"AWS does not take your credentials ({refused.code}). Sign in again.") from None
         return Account(str(identity["Account"]), self._region)
 
     def stack(self, name: str) -> Stack | None:
         """The stack, None if there is no such stack. Errors: AwsProblem."""
         try:
-            (found,) = self._client("cloudformation").describe_stacks(StackName=name)["Stacks"]
-        except ClientError as error:
-            if "does not exist" in str(error):
+            with self._asking("The stack cannot be read"):
+                (found,) = self._client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+        except _Refused as refused:
+            if "does not exist" in refused.message:
                 return None
-            raise AwsProblem(f"The stack cannot be read: {_reason(error)}.") from None
+            raise
         if (
             found["StackStatus"] == "REVIEW_IN_PROGRESS"
         ):  # a change set for it was made and never executed: it holds nothing
@@ -80,10 +93,8 @@ class Aws:
         """The tables of clients and logins that any stack of this name, gone or not, has made. Errors: AwsProblem."""
         # CloudFormation's names. The beginning alone would be that of another stack's too: STACK-test, say.
         made = re.compile(rf"{re.escape(stack)}-(RegistryTable|GrantsTable)-[A-Z0-9]+")
-        try:
+        with self._asking("The tables cannot be listed"):
             pages = list(self._client("dynamodb").get_paginator("list_tables").paginate())
-        except ClientError as error:
-            raise AwsProblem(f"The tables cannot be listed: {_reason(error)}.") from None
         return [table for page in pages for table in page["TableNames"] if made.fullmatch(table)]
 
     def has_keys(self, secret: str) -> bool:
@@ -91,27 +102,35 @@ class Aws:
 
         Setting up its rotation can leave a version without one, AWSPENDING (RotateSecret, RotateImmediatelyOnUpdate).
         """
-        try:
+        with self._asking("The keys' secret cannot be looked up"):
             description = self._client("secretsmanager").describe_secret(SecretId=secret)
-        except ClientError as error:
-            raise AwsProblem(f"The keys' secret cannot be looked up: {_reason(error)}.") from None
         return any("AWSCURRENT" in stages for stages in description.get("VersionIdsToStages", {}).values())
 
     def delete_table(self, table: str) -> None:
         """Delete a table, protected or not. Errors: AwsProblem."""
         dynamodb = self._client("dynamodb")
-        try:
+        with self._asking(f"The table {table} cannot be deleted"):
             if dynamodb.describe_table(TableName=table)["Table"].get("DeletionProtectionEnabled"):
                 dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
                 dynamodb.get_waiter("table_exists").wait(TableName=table)
             dynamodb.delete_table(TableName=table)
+
+    @contextmanager
+    def _asking(self, problem: str) -> Iterator[None]:
+        """Errors: AwsProblem that begins with `problem`, for whatever botocore raises; _Refused where AWS said no."""
+        try:
+            yield
+        except (NoCredentialsError, PartialCredentialsError):
+            raise AwsProblem(SIGN_IN) from None
         except ClientError as error:
-            raise AwsProblem(f"The table {table} cannot be deleted: {_reason(error)}.") from None
+            details = error.response.get("Error", {})
+            raise _Refused(problem, details.get("Code", "unknown"), details.get("Message", "")) from None
+        except EndpointConnectionError:
+            raise AwsProblem(
+                f"{problem}: nothing answers in the Region {self._region!r}. Is it written rightly, and is this machine online?"
+            ) from None
+        except BotoCoreError as error:
+            raise AwsProblem(f"{problem}: {type(error).__name__}.") from None
 
     def _client(self, service: str, region: str | None = None) -> Any:
         return self._session.create_client(service, region_name=region or self._region, config=_CONFIG)
-
-
-def _reason(error: ClientError) -> str:
-    details = error.response.get("Error", {})
-    return f"{details.get('Code', 'unknown')}, {details.get('Message', '')}".rstrip(". ")
