@@ -53,7 +53,12 @@ def _login(operator: Operator, stage: str = "login") -> Grant:
 
 
 def _active(
-    operator: Operator, subject: str = "octocat", refreshes: int = 0, handle_key: int = 1, client_id: str = "app"
+    operator: Operator,
+    subject: str = "octocat",
+    refreshes: int = 0,
+    handle_key: int = 1,
+    client_id: str = "app",
+    idle: int = 14 * DAY,
 ) -> Grant:
     """A login that is active since now, last refreshed now, with the provider's tokens beside it."""
     active = Grant(
@@ -62,7 +67,7 @@ def _active(
         client_id=client_id,
         provider="github",
         created_at=operator.now,
-        expires_at=operator.now + 14 * DAY,
+        expires_at=operator.now + idle,
         scope=("openid", "email"),
         subject=subject,
         secret_hash=b"PLANTED-SECRET",
@@ -321,6 +326,30 @@ def test_a_client_with_a_document_is_not_taken_for_one_that_was_removed(register
     assert problem() == f"Its client {client_id} is disabled, so none of its tokens works."
 
 
+def test_what_the_operator_changed_at_the_client_is_named_as_the_cause(registered: Operator) -> None:
+    grant = _active(registered)
+
+    def problem() -> str | None:
+        found: str | None = registered.json("grant", "show", grant.grant_id)["client_problem"]
+        return found
+
+    registered.json("client", "update", "app", "--dpop")
+    assert "has to bind its tokens to a key (DPoP) and has bound none of this login" in (problem() or "")
+    registered.json("client", "update", "app", "--no-dpop", "--grant-type", "authorization_code")
+    assert problem() == "Its client app may not use the grant type refresh_token any more, so every refresh is refused."
+    registered.forward(14 * DAY)
+    explanation = registered.json("grant", "show", grant.grant_id)["explanation"]
+    assert explanation == "Its access token has expired, and its client is given no refresh tokens."
+    (listed,) = registered.json("grant", "list", "--client", "app")
+    assert listed["explanation"] == explanation
+
+
+def test_a_login_of_a_client_without_refresh_tokens_has_no_problem(registered: Operator) -> None:
+    registered.json("client", "update", "app", "--grant-type", "authorization_code")
+    grant = _active(registered, idle=600)
+    assert registered.json("grant", "show", grant.grant_id)["client_problem"] is None
+
+
 @pytest.mark.usefixtures("quick_keys")
 def test_a_revoked_key_is_named_as_the_cause(registered: Operator) -> None:
     """Its refresh is refused, and nothing in the table or the log of the login says so."""
@@ -492,8 +521,10 @@ def test_a_token_is_no_grant_id(registered: Operator) -> None:
     assert sentence.startswith("There is no login ")
 
 
-@pytest.mark.parametrize("grant_id", ["-dZb5OlKxm0wY_wsMGxIYg", "--Zb5OlKxm0wY_wsMGxIYg", "-jZb5OlKxm0wY_wsMGxIYg"])
-def test_an_id_may_begin_with_a_hyphen(registered: Operator, grant_id: str) -> None:
+@pytest.mark.parametrize(
+    "grant_id", ["-dZb5OlKxm0wY_wsMGxIYg", "--Zb5OlKxm0wY_wsMGxIYg", "-jZb5OlKxm0wY_wsMGxIYg", "eyJb5OlKxm0wY_wsMGxIYg"]
+)
+def test_an_id_may_begin_like_an_option_or_a_token(registered: Operator, grant_id: str) -> None:
     registered.grants.begin(replace(_login(registered), grant_id=grant_id))
     assert registered.json("grant", "show", grant_id)["grant_id"] == grant_id
     assert registered.json("grant", "revoke", grant_id, "--yes")["revoked"] is True

@@ -12,6 +12,7 @@ from broker import clock
 from broker.crypto.handles import Kind
 from broker.crypto.tokens import OPAQUE_PREFIX
 from broker.protocol import client_id_urls
+from broker.protocol.clients import Client
 from broker.store.grants import KEEP_AFTER_END, Grant
 from broker.store.links import Link
 from broker_cli.connection import Connection, connect
@@ -86,6 +87,8 @@ _STEPS: Mapping[str, tuple[str, str]] = {
 _ID_MAY_LOOK_LIKE_AN_OPTION = {"ignore_unknown_options": True}
 """One in 64 random ids begins with a hyphen."""
 
+_ID_LENGTH = 22
+"""Of a grant id, 128 bits: an id may begin like a token, and no token is that short."""
 _TOKEN_PREFIXES = (*(kind.value[0] for kind in Kind), OPAQUE_PREFIX, "tbi_", "tbg_", "eyJ")
 """Handles and opaque access tokens, the two tokens of a registration (docs/registration.md), and every JWT."""
 
@@ -97,10 +100,11 @@ def show(grant_id: str) -> None:
     broker = connect()
     found, link = _find(broker, grant_id)
     with aws_failures():
-        problem = _client_problem(broker, found) or _key_problem(broker, found)
+        client = broker.registry.client(found.client_id)
+        problem = _client_problem(broker, found, client) or _key_problem(broker, found)
     emit(
-        _document(found) | {"client_problem": problem, "upstream": _link_document(link) if link else None},
-        _sheet(found, link, problem),
+        _document(found, client) | {"client_problem": problem, "upstream": _link_document(link) if link else None},
+        _sheet(found, client, link, problem),
     )
 
 
@@ -127,9 +131,10 @@ def list_grants(client_id: str | None, subject: str | None, reconnect: bool, lim
         every = broker.search_grants(client_id=client_id, subject=subject)
         chosen = (one for one in every if not reconnect or _needs_reconnect(one))
         found = heapq.nlargest(limit, chosen, key=lambda one: (one.created_at, one.grant_id))
+        clients = {name: broker.registry.client(name) for name in {one.client_id for one in found}}
     if not known and not found:
         raise WrongInput(f"There is no client {client_id}; `broker client list` shows all.")
-    emit([_document(one) for one in found], _table(found, is_one_client=client_id is not None))
+    emit([_document(one, clients[one.client_id]) for one in found], _table(found, is_one_client=client_id is not None))
 
 
 @grant.command("revoke", context_settings=_ID_MAY_LOOK_LIKE_AN_OPTION)
@@ -173,7 +178,7 @@ def _table(found: Sequence[Grant], *, is_one_client: bool) -> str:
 
 
 def _find(broker: Connection, grant_id: str) -> tuple[Grant, Link | None]:
-    if grant_id.startswith(_TOKEN_PREFIXES):
+    if grant_id.startswith(_TOKEN_PREFIXES) and len(grant_id) != _ID_LENGTH:
         raise WrongInput(
             "That is a token, not a grant id, and it does not belong on a command line; see `broker grant list`."
         )
@@ -185,9 +190,9 @@ def _find(broker: Connection, grant_id: str) -> tuple[Grant, Link | None]:
     return found, link
 
 
-def _client_problem(broker: Connection, of: Grant) -> str | None:
-    """Why no token of the login works although the login stands."""
-    client, provider = broker.registry.client(of.client_id), broker.registry.provider(of.provider)
+def _client_problem(broker: Connection, of: Grant, client: Client | None) -> str | None:
+    """Why tokens of the login do not work although the login stands. `client`: as it is registered."""
+    provider = broker.registry.provider(of.provider)
     if client is None and not _is_document(broker, of.client_id):
         return f"Its client {of.client_id} has been removed, so none of its tokens works."
     if client is None and not _is_let_in(broker, of.client_id):
@@ -200,7 +205,25 @@ def _client_problem(broker: Connection, of: Grant) -> str | None:
     if of.provider and (provider is None or provider.disabled):
         gone = "disabled" if provider else "no longer registered"
         return f"Its provider {of.provider} is {gone}, so nothing can be refreshed there."
+    return _refresh_problem(broker, of, client) if client is not None and of.stage == "active" else None
+
+
+def _refresh_problem(broker: Connection, of: Grant, client: Client) -> str | None:
+    """What the operator has decided about the client since its tokens were made, so that it cannot refresh them."""
+    life = client.access_token_lifetime or broker.settings.access_token_lifetime
+    if not _refreshes(client) and (of.generation > 1 or of.expires_at - of.rotated_at > life):
+        return f"Its client {client.client_id} may not use the grant type refresh_token any more, so every refresh is refused."
+    if client.dpop_bound and client.is_public and of.refresh_jkt is None:
+        return (
+            f"Its client {client.client_id} has to bind its tokens to a key (DPoP) and has bound none of this login, so a"
+            " refresh without a proof is refused."
+        )
     return None
+
+
+def _refreshes(client: Client | None) -> bool:
+    """Whether the client is given refresh tokens, as far as is known here."""
+    return client is None or "refresh_token" in client.grant_types
 
 
 def _is_document(broker: Connection, client_id: str) -> bool:
@@ -254,7 +277,7 @@ def _end(of: Grant) -> str:
     return f"{why} The person has to reconnect." if _needs_reconnect(of) else why
 
 
-def _explanation(of: Grant) -> str:
+def _explanation(of: Grant, client: Client | None) -> str:
     """Where the login stands, or why it ended, in plain words."""
     if of.stage == "ended":
         return _end(of)
@@ -263,6 +286,8 @@ def _explanation(of: Grant) -> str:
         return (
             "It reached its absolute end: its longest life, or the end of the provider's access where that is shorter."
         )
+    if expired == "idle" and not _refreshes(client):
+        return "Its access token has expired, and its client is given no refresh tokens."
     if expired == "idle":
         return "It was not refreshed in time (idle expiry), so its refresh token no longer works."
     waiting, stopped = _STEPS.get(of.stage, (f"It is at the stage {of.stage}.", f"It stopped at the stage {of.stage}."))
@@ -291,7 +316,7 @@ def _until(of: Grant) -> str:
     return ago(_ends_at(of))
 
 
-def _document(of: Grant) -> dict[str, Json]:
+def _document(of: Grant, client: Client | None) -> dict[str, Json]:
     """A login as JSON. Times are epoch seconds, null where there is none."""
     active = of.stage == "active"
     return {
@@ -301,7 +326,7 @@ def _document(of: Grant) -> dict[str, Json]:
         "subject": of.subject or None,
         "stage": of.stage,
         "expired": _expired(of),
-        "explanation": _explanation(of),
+        "explanation": _explanation(of, client),
         "end_reason": of.end_reason or None,
         "end_detail": of.end_detail or None,
         "reconnect_required": _needs_reconnect(of),
@@ -333,14 +358,14 @@ def _link_document(link: Link) -> dict[str, Json]:
     }
 
 
-def _sheet(of: Grant, link: Link | None, problem: str | None) -> str:
+def _sheet(of: Grant, client: Client | None, link: Link | None, problem: str | None) -> str:
     fields = [
         ("grant", of.grant_id),
         ("client", of.client_id),
         ("provider", of.provider or "not chosen yet"),
         ("subject", of.subject or "not known yet"),
         ("stage", _state(of)),
-        ("why", "\n".join(filter(None, (_explanation(of), problem)))),
+        ("why", "\n".join(filter(None, (_explanation(of, client), problem)))),
         ("scope", " ".join(of.granted_scope)),
         ("not granted", " ".join(of.missing_scope)),
         ("in place of", of.reconnects),
