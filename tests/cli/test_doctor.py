@@ -58,7 +58,14 @@ STACK_ALARMS = (Alarm("RequestsFailedAlarm", True, "OK"),)
 AWS_POLICY = "arn:aws:iam::aws:policy"
 STACK = Stack(
     functions=(FunctionFacts("TokenFunction", {"POWERTOOLS_LOG_LEVEL": "INFO"}, 25, 30),),
-    statements=(Statement("TokenFunction", "dynamodb:GetItem", "arn:aws:dynamodb:eu-west-1:1:table/Grants"),),
+    statements=(
+        Statement("TokenFunction", "dynamodb:GetItem", "arn:aws:dynamodb:eu-west-1:1:table/Grants"),
+        Statement(
+            "TokenFunction",
+            "secretsmanager:GetSecretValue",
+            "arn:aws:secretsmanager:eu-west-1:1:secret:broker/provider/*",
+        ),
+    ),
     attached=(
         Attached("TokenFunctionRole", f"{AWS_POLICY}/service-role/AWSLambdaBasicExecutionRole"),
         Attached("TokenFunctionRole", f"{AWS_POLICY}/AWSXrayWriteOnlyAccess"),
@@ -84,7 +91,7 @@ def sound() -> Snapshot:
     return Snapshot(
         now=NOW,
         local=False,
-        settings=Settings(issuer=ISSUER),
+        settings=Settings(issuer=ISSUER, provider_secret_prefix="broker/provider/"),
         clients=(APP, SERVER),
         providers=(PROVIDER,),
         policy=RegistrationPolicy(),
@@ -131,6 +138,10 @@ def _function(**changes: Any) -> Callable[[Snapshot], Snapshot]:
     return _stack(functions=(replace(STACK.functions[0], **changes),))
 
 
+def _may(resource: str) -> Callable[[Snapshot], Snapshot]:
+    return _stack(statements=(Statement("TokenFunction", "secretsmanager:GetSecretValue", resource),))
+
+
 def _attached(role: str, policy: str) -> Callable[[Snapshot], Snapshot]:
     return _stack(attached=(Attached(role, policy),))
 
@@ -154,6 +165,8 @@ AMISS: tuple[tuple[str, str, Callable[[Snapshot], Snapshot]], ...] = (
     ("TB-9700-003", "warn", _client(access_token_lifetime=7200)),
     ("TB-9449-001", "warn", _settings(dpop_nonce_required=False)),
     ("TB-OPS-001", "warn", _settings(rate_limits="off")),
+    ("TB-OPS-001", "fail", _settings(rate_limits="register.adress=10/3600")),
+    ("TB-OPS-001", "fail", _settings(rate_limits="par.client=60000/60")),
     ("TB-9700-004", "fail", _client(require_pkce=False)),
     ("TB-9700-004", "warn", lambda found: replace(found, clients=(replace(SERVER, require_pkce=False),))),
     ("TB-9700-005", "fail", _client(redirect_uris=("http://app.example/callback",))),
@@ -179,6 +192,8 @@ AMISS: tuple[tuple[str, str, Callable[[Snapshot], Snapshot]], ...] = (
     ("TB-PROVIDER-001", "fail", _provider(problem="token.url is missing", dialect=None)),
     ("TB-PROVIDER-002", "fail", _provider(credentials="")),
     ("TB-PROVIDER-002", "fail", _provider(credentials="unreadable")),
+    ("TB-PROVIDER-002", "fail", _provider(lacks="no private key is kept")),
+    ("TB-9700-005", "fail", _client(redirect_uris=("http://[::1",))),
     ("TB-PROVIDER-002", "warn", _provider(slots=("current", "old"))),
     ("TB-PROVIDER-002", "warn", lambda found: replace(found, clients=())),
     ("TB-PROVIDER-003", "warn", _provider(dialect=replace(GITHUB, authorize=replace(GITHUB.authorize, pkce="off")))),
@@ -189,6 +204,7 @@ AMISS: tuple[tuple[str, str, Callable[[Snapshot], Snapshot]], ...] = (
     ("TB-OPS-002", "warn", _stack(alarms=(Alarm("RequestsFailedAlarm", False, "OK"),))),
     ("TB-OPS-002", "warn", _stack(alarms=(Alarm("RequestsFailedAlarm", True, "ALARM"),))),
     ("TB-OPS-002", "fail", _stack(alarms=(*STACK_ALARMS, Alarm("RescueQueueAlarm", False, MISSING)))),
+    ("TB-OPS-002", "warn", _stack(alarms=(*STACK_ALARMS, Alarm("RescueQueueAlarm", False, "OK")))),
     ("TB-OPS-003", "fail", _function(retention=None)),
     ("TB-OPS-004", "fail", _function(timeout=30)),
     ("TB-OPS-005", "fail", _function(environment={"BROKER_LOCAL": "1"})),
@@ -202,6 +218,10 @@ AMISS: tuple[tuple[str, str, Callable[[Snapshot], Snapshot]], ...] = (
         _stack(statements=(Statement("TokenFunction", "dynamodb:*", "arn:aws:dynamodb:::table/x"),)),
     ),
     ("TB-OPS-008", "fail", _stack(statements=(Statement("TokenFunction", "dynamodb:GetItem", "*"),))),
+    ("TB-OPS-008", "fail", _may("arn:aws:secretsmanager:eu-west-1:1:secret:*")),
+    ("TB-OPS-008", "fail", _may("arn:aws:secretsmanager:eu-west-1:1:secret:broker/*")),
+    ("TB-OPS-008", "fail", _may("arn:aws:secretsmanager:*:1:secret:broker/provider/*")),
+    ("TB-OPS-008", "fail", _may("arn:aws:dynamodb:eu-west-1:1:table/*")),
     ("TB-OPS-008", "fail", _attached("TokenFunctionRole", f"{AWS_POLICY}/AdministratorAccess")),
     ("TB-OPS-008", "fail", _attached("TokenFunctionRole", "arn:aws:iam::123456789012:policy/AWSXrayWriteOnlyAccess")),
     ("TB-OPS-008", "fail", _attached("TokenFunctionRole", f"{AWS_POLICY}/service-role/AWSCodeDeployRoleForLambda")),
@@ -230,7 +250,8 @@ def test_ids_are_stable_and_documented() -> None:
     """A rule's id is what pipelines and waivers name, so the document lists every one, and no other."""
     assert len({rule.id for rule in POSTURE}) == len(POSTURE)
     rows = [line.split(" | ") for line in (DOCS / "doctor.md").read_text().splitlines() if line.startswith("| `TB-")]
-    assert [(row[0].strip("|` "), row[1]) for row in rows] == [(rule.id, rule.title) for rule in POSTURE]
+    documented = [(row[0].strip("|` "), row[1], row[2], row[3].rstrip("| ")) for row in rows]
+    assert documented == [(rule.id, rule.title, rule.reference, rule.remedy) for rule in POSTURE]
 
 
 def test_what_cannot_be_read_is_skipped_and_says_why() -> None:

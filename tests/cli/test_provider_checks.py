@@ -359,7 +359,9 @@ def test_what_the_broker_itself_lacks(running: Operator) -> None:
     assert running("provider", "disable", name, "--yes").status == 0
     outcome = running("provider", "test", name, "--json")
     assert outcome.status == 1
-    assert told_of(outcome, "secret") == "No credentials are kept. `broker provider set-secret no-secret`."
+    assert told_of(outcome, "secret") == (
+        "No credentials are kept. `broker provider set-secret no-secret --client-id ID --client-secret-stdin`."
+    )
     assert "disabled" in told_of(outcome, "registration")
     assert "token" not in verdicts(outcome)
     assert (

@@ -57,12 +57,18 @@ def test_what_is_shown(keeper: Operator) -> None:
     ]
 
 
-def test_a_next_secret_can_be_replaced_and_dropped(keeper: Operator) -> None:
-    slots(keeper, "--next", "--client-secret-stdin", stdin=SECOND)
-    assert slots(keeper, "--next", "--client-secret-stdin", stdin=THIRD) == ["current", "next"]
-    assert held(keeper)["client_secret_next"] == THIRD
-    assert slots(keeper, "--drop-next") == ["current"]
+def test_a_next_secret_is_not_lost_unasked(keeper: Operator) -> None:
+    """It may be the only one that works by now."""
+    for _ in range(2):
+        assert slots(keeper, "--next", "--client-secret-stdin", stdin=SECOND) == ["current", "next"]
+    refused = keeper("provider", "secret", "github", "--next", "--client-secret-stdin", stdin=THIRD).refusal()
+    assert refused.startswith("github has a next secret already, which may be the one that the provider takes by now")
+    asked = "Nothing was changed, as there is no terminal to ask on; give --yes to go ahead."
+    assert keeper("provider", "secret", "github", "--drop-next").refusal() == asked
+    assert held(keeper)["client_secret_next"] == SECOND
+    assert slots(keeper, "--drop-next", "--yes") == ["current"]
     assert held(keeper) == {"client_id": "github-client", "client_secret": FIRST}
+    assert slots(keeper, "--next", "--client-secret-stdin", stdin=THIRD) == ["current", "next"]
 
 
 @pytest.mark.parametrize(

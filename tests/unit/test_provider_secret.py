@@ -46,7 +46,13 @@ def test_a_secret_from_before_there_were_slots_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "null", "[]", "{}", f'"{PLANTED}"', f'{{"client_secret": "{PLANTED}"}}', '{"client_id": "c"}', PLANTED]
+    "text",
+    [
+        *("", "null", "[]", "{}", f'"{PLANTED}"', f'{{"client_secret": "{PLANTED}"}}', '{"client_id": "c"}', PLANTED),
+        f'{{"client_id": 1, "client_secret": "{PLANTED}"}}',
+        '{"client_id": "c", "client_secret": null}',
+        f'{{"client_id": "c", "client_secret": ["{PLANTED}"]}}',
+    ],
 )
 def test_what_is_no_secret_is_not_quoted(text: str) -> None:
     with pytest.raises(ValueError, match="not a JSON object") as raised:

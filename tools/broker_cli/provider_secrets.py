@@ -8,6 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from broker.store.secrets import ProviderSecret
+from broker.upstream.provider import Provider
 from broker_cli.failures import ServiceFailure, aws_failures, error_code
 
 RECOVERY_DAYS = 7
@@ -56,7 +57,8 @@ class ProviderSecrets:
             return ProviderSecret.of_text(answer["SecretString"])
         except (KeyError, ValueError):
             raise ServiceFailure(
-                f"The secret of {provider} is not in the broker's form; write it anew with `provider set-secret`."
+                f"The secret of {provider} is not in the broker's form; write all of it anew with"
+                f" `broker provider set-secret {provider} --client-id ID --client-secret-stdin`."
             ) from None
 
     def remove(self, provider: str) -> None:
@@ -67,3 +69,20 @@ class ProviderSecrets:
             except ClientError as error:
                 if error_code(error) not in ("ResourceNotFoundException", "InvalidRequestException"):
                     raise
+
+
+def lacks(dialect: Provider, held: ProviderSecret | None) -> str:
+    """What is missing from the provider's secret, in words; "" for nothing."""
+    if held is None:
+        return "no credentials are kept"
+    if dialect.needs_secret and not held.client_secret:
+        return "no client secret is kept"
+    return "no private key is kept" if dialect.needs_key and not held.private_key else ""
+
+
+def remedy(dialect: Provider, held: ProviderSecret | None) -> str:
+    """The command that gives the broker what it lacks."""
+    words = ["set-key" if dialect.needs_key else "set-secret", dialect.name]
+    words += ["--client-id ID"] if held is None else []
+    words.append("--private-key-stdin" if dialect.needs_key else "--client-secret-stdin")
+    return f"`broker provider {' '.join(words)}`"

@@ -58,7 +58,9 @@ def secret(
     elif promote:
         after = _promoted(held, name)
     elif drop_next:
-        after = replace(_having(held, "next", name), client_secret_next="")
+        _having(held, "next", name)
+        confirm(f"Forget the next client secret of {name}? Do so when the provider takes the current one.", yes=yes)
+        after = replace(held, client_secret_next="")
     elif drop_old:
         _having(held, "old", name)
         confirm(f"Forget the old client secret of {name}? Do so when the provider takes the current one.", yes=yes)
@@ -74,6 +76,11 @@ def _with_next(held: ProviderSecret, name: str) -> ProviderSecret:
     new = read_secret(name)
     if new == held.client_secret:
         raise WrongInput("That is the current secret already.")
+    if held.client_secret_next not in ("", new):
+        raise WrongInput(
+            f"{name} has a next secret already, which may be the one that the provider takes by now: let it be the current"
+            " one with --promote, or forget it with --drop-next."
+        )
     return replace(held, client_secret_next=new)
 
 

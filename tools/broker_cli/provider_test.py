@@ -30,6 +30,7 @@ from broker_cli import provider_network, provider_verdicts
 from broker_cli.connection import Connection, connect
 from broker_cli.findings import Finding, Told, cannot_say, right, wrong
 from broker_cli.options import Command
+from broker_cli.provider_secrets import lacks, remedy
 from broker_cli.providers import file_problem, find_provider, origin, parsed, redirect_uri
 
 CALL_SECONDS = 10
@@ -65,15 +66,6 @@ def credentials_of(held: ProviderSecret, secret: str) -> Credentials:
     """The broker's credentials with one of the secrets that are kept."""
     key = ClientKey(held.kid, held.private_key) if held.private_key else None
     return Credentials(held.client_id, secret, key)
-
-
-def lacks(dialect: Provider, held: ProviderSecret | None) -> str:
-    """What is missing from the provider's secret, in words; "" for nothing."""
-    if held is None:
-        return "no credentials are kept"
-    if dialect.needs_secret and not held.client_secret:
-        return "no client secret is kept"
-    return "no private key is kept" if dialect.needs_key and not held.private_key else ""
 
 
 def _registration(broker: Connection, entry: ProviderEntry) -> Iterator[Finding]:
@@ -116,8 +108,7 @@ def _ask(broker: Connection, entry: ProviderEntry, http: BoundedHttp, told: Told
 def _secret_finding(dialect: Provider, held: ProviderSecret | None) -> Finding:
     missing = lacks(dialect, held)
     if missing or held is None:
-        command = "set-key" if dialect.needs_key else "set-secret"
-        return wrong("secret", f"{missing.capitalize()}.", f"`broker provider {command} {dialect.name}`.")
+        return wrong("secret", f"{missing.capitalize()}.", f"{remedy(dialect, held)}.")
     kept = [
         *(["a client secret"] if held.client_secret else []),
         *(["a next client secret"] if held.client_secret_next else []),

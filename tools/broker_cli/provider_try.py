@@ -45,7 +45,8 @@ from broker_cli.failures import ServiceFailure, WrongInput
 from broker_cli.findings import Told, cannot_say, right, wrong
 from broker_cli.options import Command
 from broker_cli.output import span
-from broker_cli.provider_test import CALL_SECONDS, credentials_of, discovered, lacks
+from broker_cli.provider_secrets import lacks
+from broker_cli.provider_test import CALL_SECONDS, credentials_of, discovered
 from broker_cli.providers import find_provider, redirect_uri
 
 CALLBACK_PORT = 8765

@@ -28,6 +28,7 @@ from broker_cli.connection import Connection, connect
 from broker_cli.failures import ServiceFailure, WrongInput, aws_failures, changed_meanwhile
 from broker_cli.options import Group
 from broker_cli.output import Json, ago, confirm, emit, moment, sheet, table
+from broker_cli.provider_secrets import lacks, remedy
 
 Decorated = TypeVar("Decorated", bound=Callable[..., None])
 
@@ -138,13 +139,14 @@ def add(
         raise _key_missing()
     secret = read_secret(name) if from_stdin else _no_secret(dialect)
     # The credentials first, so that no login meets a provider without them.
-    broker.provider_secrets.put(name, _with_key(ProviderSecret(client_id, secret), key))
+    held = _with_key(ProviderSecret(client_id, secret), key)
+    broker.provider_secrets.put(name, held)
     with aws_failures():
         try:
             broker.registry.add_provider(entry)
         except AlreadyExists:
             raise _taken(name) from None
-    _emit_provider(broker, entry, client_id, advice=True, key=key)
+    _emit_provider(broker, entry, held, advice=True, key=key)
 
 
 @provider.command("list")
@@ -170,7 +172,7 @@ def show(name: str) -> None:
     """One provider and its dialect, without the secret."""
     broker = connect()
     entry = find_provider(broker, name)
-    _emit_provider(broker, entry, broker.provider_secrets.client_id(name))
+    _emit_provider(broker, entry, broker.provider_secrets.read(name))
 
 
 @provider.command("set-secret")
@@ -242,8 +244,9 @@ def update(name: str, fields: tuple[_Pair, ...], variables: tuple[_Pair, ...], u
         variables={**before.variables, **{variable.name: variable.value for variable in variables}},
     )
     _usable(broker, entry)
+    held = broker.provider_secrets.read(name)
     _store(broker, entry, before)
-    _emit_provider(broker, entry, broker.provider_secrets.client_id(name))
+    _emit_provider(broker, entry, held)
 
 
 @provider.command("disable")
@@ -570,13 +573,17 @@ def _dialect(dialect: Provider, variables: Mapping[str, str]) -> Iterable[tuple[
 def _emit_provider(
     broker: Connection,
     entry: ProviderEntry,
-    client_id: str | None,
+    held: ProviderSecret | None,
     *,
     advice: bool = False,
     key: ClientKey | None = None,
 ) -> None:
+    missing = ""
     try:
-        dialect = list(_dialect(parsed(broker, entry), entry.variables))
+        provider = parsed(broker, entry)
+        dialect = list(_dialect(provider, entry.variables))
+        if held is not None and (missing := lacks(provider, held)):
+            missing = f"nobody can log in, as {missing} ({remedy(provider, held)})"
     except (ProviderFileError, KeyError):
         dialect = []
     state = "disabled" if entry.disabled else "enabled"
@@ -585,8 +592,8 @@ def _emit_provider(
             ("name", entry.name),
             ("from", origin(entry)),
             ("state", state),
-            ("problem", file_problem(broker, entry) or ""),
-            ("client id", client_id or "none is kept (see `provider set-secret`)"),
+            ("problem", file_problem(broker, entry) or missing),
+            ("client id", held.client_id if held else "none is kept (see `provider set-secret`)"),
             ("redirect URI", redirect_uri(broker, entry.name)),
             *((field.replace("_", " "), value) for field, value in dialect),
             ("set here", "\n".join(f"{name} = {json.dumps(value)}" for name, value in sorted(entry.overrides.items()))),
@@ -594,7 +601,10 @@ def _emit_provider(
             ("made", moment(entry.created_at)),
         ]
     )
-    document = _document(broker, entry) | {"client_id": client_id}
+    document = _document(broker, entry) | {
+        "client_id": held.client_id if held else None,
+        "credentials_problem": missing or None,
+    }
     if key is not None:
         document["public_jwk"] = _shown_jwk(key)
         text += f"\n\n{_key_advice(key)}"

@@ -18,6 +18,7 @@ from broker_cli.connection import Connection
 from broker_cli.doctor.gather_stack import StackReader
 from broker_cli.doctor.snapshot import Endpoint, ProviderFacts, Snapshot
 from broker_cli.failures import ServiceFailure, aws_failures
+from broker_cli.provider_secrets import lacks
 from broker_cli.providers import file_problem, parsed
 
 Part = TypeVar("Part")
@@ -69,7 +70,7 @@ def _provider(broker: Connection, entry: ProviderEntry) -> ProviderFacts:
         dialect = parsed(broker, entry)
     except (ProviderFileError, KeyError):
         dialect = None
-    credentials = ""
+    credentials = missing = ""
     slots: tuple[str, ...] = ()
     try:
         secret = broker.provider_secrets.read(entry.name)
@@ -79,7 +80,9 @@ def _provider(broker: Connection, entry: ProviderEntry) -> ProviderFacts:
         if secret is not None:
             credentials = "key" if secret.private_key else "secret"
             slots = tuple(slot.name for slot in secret.slots)
-    return ProviderFacts(entry.name, entry.disabled, dialect, file_problem(broker, entry) or "", credentials, slots)
+            missing = lacks(dialect, secret) if dialect is not None else ""
+    problem = file_problem(broker, entry) or ""
+    return ProviderFacts(entry.name, entry.disabled, dialect, problem, credentials, slots, missing)
 
 
 def _keys(broker: Connection) -> KeyRing:

@@ -61,10 +61,17 @@ def judge(rules: Iterable[Rule], snapshot: Snapshot) -> Iterator[Result]:
         if reason is not None:
             yield Result(rule, "skip", (reason,))
             continue
-        verdicts = list(rule.check(snapshot))
+        verdicts = _verdicts(rule, snapshot)
         levels: set[Level] = {verdict.level for verdict in verdicts}
         worst: Level = "fail" if "fail" in levels else "warn" if "warn" in levels else "pass"
         yield Result(rule, worst, tuple(verdict.text for verdict in verdicts if verdict.level == worst))
+
+
+def _verdicts(rule: Rule, snapshot: Snapshot) -> list[Verdict]:
+    try:
+        return list(rule.check(snapshot))
+    except Exception as error:
+        return [fail(f"what is stored is in no form that the broker writes ({type(error).__name__})")]
 
 
 def _unseen(snapshot: Snapshot, part: str) -> str | None:

@@ -152,5 +152,11 @@ RULES = (
     Rule(
         "TB-9449-001", "DPoP proofs need a nonce", "RFC 9449 section 8", "Deploy with DpopNonce=required.", _dpop_nonce
     ),
-    Rule("TB-OPS-001", "Rate limits are on", "docs/rate-limits.md", "Deploy without RateLimits=off.", _rate_limits),
+    Rule(
+        "TB-OPS-001",
+        "Rate limits are on",
+        "docs/rate-limits.md",
+        """Deploy with 'RateLimits=""', or with entries that can be read; docs/deploying.md#parameters.""",
+        _rate_limits,
+    ),
 )

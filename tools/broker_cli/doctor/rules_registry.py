@@ -120,6 +120,8 @@ def _provider_secrets(snapshot: Snapshot) -> Iterator[Verdict]:
             yield fail(f"provider {provider.name} has no credentials")
         elif provider.credentials == "unreadable":
             yield fail(f"the credentials of provider {provider.name} are not in the broker's form, or cannot be read")
+        elif provider.lacks:
+            yield fail(f"nobody can log in with provider {provider.name}: {provider.lacks}")
         elif provider.name not in used:
             yield warn(f"no client uses provider {provider.name}, whose secret is kept")
         if len(provider.slots) > 1:
@@ -222,7 +224,8 @@ RULES = (
         "TB-PROVIDER-002",
         "Every provider has one set of credentials, and is used",
         "docs/providers.md",
-        "`broker provider set-secret NAME`, `broker provider secret --help`, or `broker provider remove NAME`.",
+        "`broker provider test NAME` says which credentials it needs; `broker provider set-secret NAME --client-id ID"
+        " --client-secret-stdin`, `broker provider secret --help`, or `broker provider remove NAME`.",
         _provider_secrets,
     ),
     Rule(

@@ -13,6 +13,10 @@ _OF_CODEDEPLOY = ("service-role/AWSCodeDeployRoleForLambda", "service-role/AWSCo
 CanaryDeployments, to CodeDeploy's."""
 
 
+_BY_HAND = "If it was changed by hand: docs/deploying.md#what-was-changed-by-hand."
+"""A deployment restores nothing of it: CloudFormation compares the template with the last one."""
+
+
 def _stack(snapshot: Snapshot) -> Stack:
     assert snapshot.stack is not None  # noqa: S101 - every rule here names it in `sees`
     return snapshot.stack
@@ -27,6 +31,8 @@ def _alarms(snapshot: Snapshot) -> Iterator[Verdict]:
     for alarm in alarms:
         if alarm.state == MISSING:
             yield fail(f"{alarm.logical_name} is not there any more: somebody deleted it")
+        elif not alarm.tells and any(other.tells for other in alarms):
+            yield warn(f"{alarm.logical_name} tells nobody: somebody switched its actions off")
         elif alarm.state == "ALARM":
             yield warn(f"{alarm.logical_name} is in alarm now")
 
@@ -68,11 +74,15 @@ def _tables(snapshot: Snapshot) -> Iterator[Verdict]:
 
 
 def _policies(snapshot: Snapshot) -> Iterator[Verdict]:
+    prefix = snapshot.settings.provider_secret_prefix
+    provider_secrets = f":secret:{prefix}*" if prefix else ""
     for allowed in _stack(snapshot).statements or ():
         if "*" in allowed.action:
             yield fail(f"{allowed.function} may do {allowed.action}")
         elif allowed.resource == "*" and not allowed.action.startswith("xray:"):
             yield fail(f"{allowed.function} may do {allowed.action} on everything")
+        elif "*" in allowed.resource.removesuffix(provider_secrets) and allowed.resource != "*":
+            yield fail(f"{allowed.function} may do {allowed.action} on all of {allowed.resource}")
     for attached in _stack(snapshot).attached or ():
         if not _is_of_sam(attached):
             yield fail(f"{attached.role} has the policy {attached.policy}, which the template does not give it")
@@ -110,7 +120,7 @@ RULES = (
         "TB-OPS-002",
         "Alarms are there, tell somebody, and are quiet",
         "docs/runbooks",
-        "Deploy with AlarmEmail or AlarmTopicArn; look up the alarm's runbook.",
+        f"Deploy with AlarmEmail or AlarmTopicArn; look up the alarm's runbook. {_BY_HAND}",
         _alarms,
         ("stack.alarms",),
     ),
@@ -118,7 +128,7 @@ RULES = (
         "TB-OPS-003",
         "Logs end some day",
         "docs/operating.md",
-        "Deploy the template as it is: it makes every log group, with LogRetentionDays.",
+        f"Deploy the template as it is: it makes every log group, with LogRetentionDays. {_BY_HAND}",
         _retention,
         ("stack.functions",),
     ),
@@ -126,7 +136,7 @@ RULES = (
         "TB-OPS-004",
         "Functions answer before the API gives up",
         "Quotas of HTTP APIs",
-        "Deploy the template's timeouts.",
+        f"Deploy the template's timeouts. {_BY_HAND}",
         _timeouts,
         ("stack.functions",),
     ),
@@ -134,7 +144,7 @@ RULES = (
         "TB-OPS-005",
         "No function is in local mode or logs at DEBUG",
         "docs/operating.md",
-        "Deploy with LogLevel=INFO, and without BROKER_LOCAL.",
+        f"Deploy with LogLevel=INFO, and without BROKER_LOCAL. {_BY_HAND}",
         _environment,
         ("stack.functions",),
     ),
@@ -142,7 +152,7 @@ RULES = (
         "TB-OPS-006",
         "Expired logins are deleted",
         "docs/storage.md",
-        "Enable TTL on delete_at, as the template does.",
+        f"Enable TTL on delete_at, as the template does. {_BY_HAND}",
         _ttl,
         ("stack.tables",),
     ),
@@ -150,7 +160,7 @@ RULES = (
         "TB-OPS-007",
         "Tables are protected",
         "docs/deploying.md",
-        "Deploy with DeletionProtection=true; the registry's recovery is in the template.",
+        f"Deploy with DeletionProtection=true; the registry's recovery is in the template. {_BY_HAND}",
         _tables,
         ("stack.tables",),
     ),
@@ -158,7 +168,7 @@ RULES = (
         "TB-OPS-008",
         "No role may more than it needs",
         "RFC 9700 section 2.6 (least privilege)",
-        "Deploy the template's policies; find out who widened the role.",
+        f"Find out who widened the role. {_BY_HAND}",
         _policies,
         ("stack.statements", "stack.attached"),
     ),
@@ -166,7 +176,7 @@ RULES = (
         "TB-OPS-009",
         "The API is throttled",
         "docs/deploying.md",
-        "Deploy with ThrottleRate and ThrottleBurst.",
+        f"Deploy with ThrottleRate and ThrottleBurst. {_BY_HAND}",
         _throttles,
         ("stack.throttled",),
     ),
@@ -182,7 +192,7 @@ RULES = (
         "TB-KEY-003",
         "Keys rotate on a schedule",
         "docs/keys.md",
-        "Deploy with KeyRotationDays=30.",
+        "Deploy with another KeyRotationDays, 31 say: with the same one a deployment changes nothing.",
         _rotates,
         ("stack.rotates",),
     ),

@@ -31,7 +31,8 @@ class Endpoint:
 class ProviderFacts:
     """One registered provider. dialect: None when its file cannot be used, which `problem` says why.
 
-    credentials: "secret", "key", "" (none is kept) or "unreadable"; slots: names of the secrets that are kept.
+    credentials: "secret", "key", "" (none is kept) or "unreadable"; slots: names of the secrets that are kept; lacks: what the
+    dialect needs of the credentials and they have not, "" for nothing.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ProviderFacts:
     problem: str
     credentials: str
     slots: tuple[str, ...] = ()
+    lacks: str = ""
 
 
 @dataclass(frozen=True)

@@ -158,12 +158,14 @@ class ProviderSecret:
         """The inverse of `text`. Members that are not known are left out. Errors: ValueError that quotes nothing."""
         try:
             document = json.loads(text)
-            found = {f.name: str(document[f.name]) for f in fields(cls) if f.name in document}
+            found = {f.name: document[f.name] for f in fields(cls) if f.name in document}
             if "client_secret" not in found and "private_key" not in found:
                 raise KeyError
+            if not all(isinstance(value, str) for value in found.values()):
+                raise TypeError  # null is no secret, least of all "None"
             return cls(**found)
         except (KeyError, TypeError, ValueError):
-            raise ValueError("not a JSON object with client_id and client_secret, or private_key") from None
+            raise ValueError("not a JSON object with the texts client_id and client_secret, or private_key") from None
 
 
 class CredentialStore:
