@@ -71,10 +71,20 @@ def sam_adds_the_rights_that_are_documented(path: Path) -> Iterator[str]:
                 yield f"{name} has {sorted(found)}, not {sorted(allowed)}"
 
 
+def no_version_outlives_its_use(path: Path) -> Iterator[str]:
+    """AWS charges for the snapshot of each version that is there, and docs/deploying.md says that old ones are deleted."""
+    for name, version in _of_type(
+        transformed(path, {"SnapStart": "PublishedVersions"}), "AWS::Lambda::Version"
+    ).items():
+        if version.get("DeletionPolicy") != "Delete":
+            yield f"{name} is kept when another version has taken its place"
+
+
 PROMISES: tuple[Callable[[Path], Iterator[str]], ...] = (
     an_edit_reaches_every_version,
     what_no_version_holds_makes_none,
     sam_adds_the_rights_that_are_documented,
+    no_version_outlives_its_use,
 )
 
 
