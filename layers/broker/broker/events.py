@@ -55,8 +55,8 @@ class LinkEvent:
 
 
 def reconnect_required(grant: Grant, reason: str, reconnect_url: str) -> LinkEvent:
-    """The provider gives no more tokens for this login, which has just ended."""
-    return LinkEvent(RECONNECT_REQUIRED, grant, clock.now(), reason=reason, reconnect_url=reconnect_url)
+    """The provider gives no more tokens for this login, which has ended. Its time is the one in the table."""
+    return LinkEvent(RECONNECT_REQUIRED, grant, grant.ended_at, reason=reason, reconnect_url=reconnect_url)
 
 
 def recovered(grant: Grant, by: Grant) -> LinkEvent:

@@ -7,6 +7,7 @@ effort: it never changes the answer, and never brings the login back.
 from broker import audit
 from broker.grants import backchannel, vault
 from broker.runtime import Runtime
+from broker.store.grants import Grant
 
 TOLD = frozenset({"logout", "reuse", "code_replay", "upstream_revoked"})
 """The reasons that the client has not brought about knowingly by itself, and is told of (Back-Channel Logout)."""
@@ -21,8 +22,9 @@ def end(
     client_id: str | None = None,
     grant_secret: bytes | None = None,
     detail: str = "",
-) -> bool:
-    """End a login, here and at its provider, and tell its client where that is due. False if it had ended before.
+) -> Grant | None:
+    """End a login, here and at its provider, and tell its client where that is due. Returns it as it is now; None if it had
+    ended before.
 
     `client_id`: only if the login is this client's. `detail`: what the reason leaves open. `grant_secret`: opens the
     provider's tokens, so that they can be revoked there; without it, or where the provider has ended the access itself,
@@ -33,7 +35,7 @@ def end(
     if ended is None:
         if grant_secret is not None:
             vault.finish_revocation(runtime, grant_id, grant_secret, client_id)
-        return False
+        return None
     revoked = _let_go(runtime, grant_id, grant_secret)
     audit.event(
         "grant.ended",
@@ -46,7 +48,7 @@ def end(
     # Before its code is redeemed, a login has given the client nothing that it could sign a person out of.
     if reason in TOLD and ended.generation > 0:
         backchannel.tell(runtime, issuer, ended)
-    return True
+    return ended
 
 
 def _let_go(runtime: Runtime, grant_id: str, grant_secret: bytes | None) -> bool:

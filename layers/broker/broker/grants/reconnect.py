@@ -18,7 +18,8 @@ def required(runtime: Runtime, issuer_url: str, grant: Grant, kind: ErrorKind, r
     `reason`: the code of vault.LinkDead. Errors: StoreUnavailable when the login could not be ended; then nothing has happened.
     """
     reconnect_url = reconnect_request.url(runtime.keys.ring(), issuer_url, grant)
-    if ending.end(runtime, issuer_url, grant.grant_id, "upstream_revoked", detail=reason):
+    ended = ending.end(runtime, issuer_url, grant.grant_id, "upstream_revoked", detail=reason)
+    if ended is not None:
         audit.event(
             "link.reconnect_required",
             grant_id=grant.grant_id,
@@ -26,7 +27,7 @@ def required(runtime: Runtime, issuer_url: str, grant: Grant, kind: ErrorKind, r
             provider=grant.provider,
             reason=reason,
         )
-        events.publish(runtime, events.reconnect_required(grant, reason, reconnect_url))
+        events.publish(runtime, events.reconnect_required(ended, reason, reconnect_url))
     # "revoked" is the word by which clients of the guides' dialects tell this from a token that has expired.
     description = "the provider has revoked the access, please log in again"
     return OAuthError(kind, description, reconnect_url=reconnect_url)
