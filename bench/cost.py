@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.metrics import ERROR_CODES, METRICS
+from broker.store.secrets import CACHE_SECONDS
 from broker_local.template import Template
 
 HERE = Path(__file__).parent
@@ -29,6 +30,9 @@ DAY = 86_400
 MONTH = 365 * DAY / 12
 PROVIDERS = 3
 
+SHORT_TOKEN = 43
+"""Characters of the sandbox's access and refresh tokens."""
+_PRICED = ("write_unit", "secret_call")
 PARTS = ("API", "Lambda", "DynamoDB", "logs", "data out")
 TRACES = "traces"
 LOGIN = ("authorize", "callback", "token")
@@ -95,8 +99,10 @@ def duration_ms(step: Mapping[str, Any], assumed: Mapping[str, float]) -> float:
 
 def part_costs(step: Mapping[str, Any], prices: Prices) -> dict[str, float]:
     """Dollars of one run of a step, by part."""
-    assumed, requests = prices["assumed"], step["invocations"]
-    milliseconds = duration_ms(step, assumed) + requests * assumed["cold_share"] * assumed["start_ms"]
+    assumed, requests, cold = prices["assumed"], step["invocations"], prices["assumed"]["cold_share"]
+    milliseconds = duration_ms(step, assumed) + cold * (
+        requests * assumed["start_ms"] + step["cold_round_trips"] * assumed["round_trip_ms"]
+    )
     log_bytes = step["log_bytes"] + requests * (assumed["request_log_bytes"] + assumed["platform_log_bytes"])
     out_bytes = step["answer_bytes"] + requests * assumed["api_header_bytes"]
     out_bytes += step["sent_bytes"] + step["upstream_calls"] * assumed["handshake_bytes"]
@@ -109,8 +115,9 @@ def part_costs(step: Mapping[str, Any], prices: Prices) -> dict[str, float]:
         "API": dollars("http_api", requests),
         "Lambda": dollars("lambda", requests)
         + dollars("lambda_gb_second", milliseconds / 1000 * assumed["memory_gb"])
-        + dollars("secret_call", step["secret_calls"]),
-        "DynamoDB": dollars("write_unit", step["write_units"]) + dollars("read_unit", step["read_units"]),
+        + dollars("secret_call", step["secret_calls"] + cold * step["cold_secret_calls"]),
+        "DynamoDB": dollars("write_unit", step["write_units"])
+        + dollars("read_unit", step["read_units"] + cold * step["cold_read_units"]),
         "logs": dollars("log_gb", log_bytes / GIGABYTE),
         "data out": dollars("data_out_gb", out_bytes / GIGABYTE),
         TRACES: dollars("trace", requests * assumed["traced_share"]),
@@ -219,7 +226,7 @@ def document(usage: Usage, prices: Prices, stack: Stack) -> str:
         "\n\n".join(
             [
                 "# What it costs",
-                _INTRODUCTION.format(date=prices["date"], region=prices["region"], cold=_all_cold(usage, prices)),
+                _introduction(usage, prices),
                 "## Per million\n\n" + _journeys(per_million, stack.parts),
                 _verdict("A million logins cost", logins, GOAL_LOGINS),
                 _levers(usage, prices),
@@ -241,9 +248,16 @@ def document(usage: Usage, prices: Prices, stack: Stack) -> str:
 _INTRODUCTION = """Computed by `make usage cost` from what a run of the whole flow used (`bench/usage.json`) and the list prices
 of {date} in {region} (`bench/prices.toml`), without discounts and, except for CloudWatch's permanent allowances,
 without free tiers. Change the prices or the assumptions there and run it again. The flow uses an OpenID provider with
-userinfo, an ID token and a rotating refresh token, the most expensive kind; rate limits, audit events and metrics are on, as
-by default. What functions send to the provider is data out too, and one request in a hundred is taken to meet a cold start; where
-traffic is so low that most do, a million logins cost about {cold:.0f} more."""
+userinfo, an ID token that is kept and a rotating refresh token; rate limits, audit events and metrics are on, as
+by default. What functions send to the provider is data out too.
+
+One request in a hundred is taken to meet a cold start, which also reads the Registry and the secrets; where traffic is so low
+that most do, a million logins cost about {cold:.0f} more. An instance reads its secrets again every five minutes: at one login a second
+that adds {again:.2f}, at ten a second a tenth of it.
+
+The provider's tokens are short here ({short} characters, and an ID token of some 300). DynamoDB writes by the KB, so each
+further KB of a provider's tokens adds {kilobyte:.2f} to a million logins, and {renewal:.2f} to a million renewals. Not counted,
+as they are cents: the storage of logs and, with `KmsKeyArn`, the uses of the key."""
 
 _LEVERS = """What changes it most: the provider's own speed (the functions wait for it), the lines that the functions and the
 API log for every request, and the memory of the functions. `FunctionMemory={twice}` adds {more:.2f} to a million logins; the
@@ -265,10 +279,23 @@ setting for that. The {share:.0%} add {sampled:.2f} to a million logins, the fir
 At low rates nearly every request is the first of its second: a million logins then cost {all:.2f} more."""
 
 
+def _introduction(usage: Usage, prices: Prices) -> str:
+    write, secret = (MILLION * prices["request"][name]["price"] / prices["request"][name]["per"] for name in _PRICED)
+    return _INTRODUCTION.format(
+        date=prices["date"],
+        region=prices["region"],
+        cold=_all_cold(usage, prices),
+        again=secret * sum(usage[step]["cold_secret_calls"] for step in LOGIN) / CACHE_SECONDS,
+        short=SHORT_TOKEN,
+        kilobyte=write,
+        renewal=2 * write,  # the lease and the new tokens are two writes of the same item
+    )
+
+
 def _all_cold(usage: Usage, prices: Prices) -> float:
     """Dollars that a million logins cost more if every request meets a new instance."""
     always = {**prices, "assumed": {**prices["assumed"], "cold_share": 1}}
-    warm, cold = (journey_costs(LOGIN, usage, which)["Lambda"] for which in (prices, always))
+    warm, cold = (sum(journey_costs(LOGIN, usage, which).values()) for which in (prices, always))
     return cold - warm
 
 

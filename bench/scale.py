@@ -33,12 +33,21 @@ def loads(usage: cost.Usage, mix: Mapping[str, int], assumed: Mapping[str, float
     def total(of: Callable[[Mapping[str, Any]], float]) -> float:
         return sum(count * of(usage[step]) for step, count in times.items())
 
-    requests = total(lambda step: step["invocations"])
+    def running(function: str) -> float:
+        """Environments of one function: as many as run at a time, and enough for SERVED requests a second each."""
+        own = {name: count for name, count in times.items() if function in usage[name]["functions"]}
+        seconds = sum(count * cost.duration_ms(usage[name], assumed) for name, count in own.items()) / 1000
+        requests: float = sum(count * usage[name]["invocations"] for name, count in own.items())
+        return max(seconds, requests / SERVED)
+
+    functions = {function for name in times for function in usage[name]["functions"]}
     return {
-        "api_requests": requests,
-        "lambda_concurrency": max(total(lambda step: cost.duration_ms(step, assumed)) / 1000, requests / SERVED),
+        "api_requests": total(lambda step: step["invocations"]),
+        "lambda_concurrency": sum(map(running, functions)),
         "table_writes": total(lambda step: step["write_units"]),
         "table_reads": total(lambda step: step["read_units"]),
+        "token_throttle": times["token"] + sum(times[step] for step in REFRESHES),
+        "authorize_throttle": times["authorize"],
         "client_limit": sum(times[step] for step in REFRESHES),
         "log_bytes": total(lambda step: step["log_bytes"] + assumed["platform_log_bytes"]) / 1_000_000,
     }

@@ -160,7 +160,7 @@ def _without_condition(method: str, **conditions: str) -> TakeOut:
 def _anybody_ends_a_login(patch: pytest.MonkeyPatch) -> None:
     original = ending.end
 
-    def end(broker: Runtime, issuer: str, grant_id: str, reason: str, **arguments: Any) -> bool:
+    def end(broker: Runtime, issuer: str, grant_id: str, reason: str, **arguments: Any) -> Grant | None:
         return original(broker, issuer, grant_id, reason, **arguments | {"client_id": None})
 
     patch.setattr(ending, "end", end)
@@ -342,8 +342,8 @@ def _the_issuer_is_not_compared(patch: pytest.MonkeyPatch) -> None:
 def _a_replayed_code_ends_nothing(patch: pytest.MonkeyPatch) -> None:
     original = ending.end
 
-    def end(broker: Runtime, issuer: str, grant_id: str, reason: str, **arguments: Any) -> bool:
-        return reason != "code_replay" and original(broker, issuer, grant_id, reason, **arguments)
+    def end(broker: Runtime, issuer: str, grant_id: str, reason: str, **arguments: Any) -> Grant | None:
+        return None if reason == "code_replay" else original(broker, issuer, grant_id, reason, **arguments)
 
     patch.setattr(ending, "end", end)
 

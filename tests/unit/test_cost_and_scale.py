@@ -48,12 +48,17 @@ def test_dollars_of_a_step_by_hand() -> None:
         "answer_bytes": 850,
         "sent_bytes": 400,
         "secret_calls": 0,
+        "cold_read_units": 2,
+        "cold_secret_calls": 2,
+        "cold_round_trips": 4,
     }
     found = cost.part_costs(step, prices)
     assert found["API"] == pytest.approx(1e-6)
-    assert found["DynamoDB"] == pytest.approx(3 * 0.625e-6 + 2 * 0.125e-6)
+    assert found["DynamoDB"] == pytest.approx(3 * 0.625e-6 + (2 + 0.01 * 2) * 0.125e-6)
     assert found["Lambda"] == pytest.approx(
-        0.2e-6 + ((0.010 + 0.0007) / 0.109 + 0.010 + 0.120 + 0.0035) * 0.1875 * 0.0000133334
+        0.2e-6
+        + ((0.010 + 0.0007) / 0.109 + 0.010 + 0.120 + 0.0035 + 0.01 * 4 * 0.005) * 0.1875 * 0.0000133334
+        + 0.01 * 2 * 5e-6
     )
     assert found["logs"] == pytest.approx((1000 + 205) * 0.5e-9)
     assert found["data out"] == pytest.approx((850 + 150 + 400 + 650) * 0.09e-9)
@@ -137,7 +142,8 @@ LOGINS_ALONE = {"refresh": 0, "refresh_upstream": 0}
 def _requests(cpu_ms: float) -> cost.Usage:
     """Every step is one request that waits for nothing."""
     step = {"invocations": 1, "round_trips": 0, "upstream_calls": 0, "write_units": 1, "read_units": 1, "log_bytes": 0}
-    return dict.fromkeys((*cost.LOGIN, *scale.REFRESHES), step | {"cpu_ms": cpu_ms})
+    names = (*cost.LOGIN, *scale.REFRESHES)
+    return {name: step | {"cpu_ms": cpu_ms, "functions": {f"of {name}": 1.0}} for name in names}
 
 
 def test_an_environment_serves_ten_requests_a_second_at_most() -> None:
@@ -145,6 +151,13 @@ def test_an_environment_serves_ten_requests_a_second_at_most() -> None:
     short, long = (scale.loads(_requests(cpu_ms), LOGINS_ALONE, ASSUMED) for cpu_ms in (2.89, 57.8))
     assert short["lambda_concurrency"] == pytest.approx(3 / 10)  # three requests of 10 ms each
     assert long["lambda_concurrency"] == pytest.approx(3 * 0.2)
+
+
+def test_environments_serve_one_function_alone() -> None:
+    """A slow function's environments are of no use to one whose requests are many and short."""
+    usage = dict(_requests(2.89))
+    usage["callback"] = {**usage["callback"], "cpu_ms": 57.8}
+    assert scale.loads(usage, LOGINS_ALONE, ASSUMED)["lambda_concurrency"] == pytest.approx(2 / 10 + 0.2)
 
 
 def test_quotas_that_bind_together_are_all_named() -> None:
@@ -163,6 +176,9 @@ def test_quotas_that_bind_together_are_all_named() -> None:
 def test_the_largest_rate_limit_is_the_brokers() -> None:
     quotas = tomllib.loads((Path(scale.__file__).parent / "quotas.toml").read_text("utf-8"))
     assert quotas["own"]["client_limit"]["most"] == MOST_PER_SECOND
+    parameters = Template.load(cost.TEMPLATE, stack="t", overrides={})
+    for quota, parameter in (("token_throttle", "ThrottleRate"), ("authorize_throttle", "LoginThrottleRate")):
+        assert quotas["quota"][quota]["most"] == int(parameters.resolve({"Ref": parameter}))
 
 
 def test_items_are_weighed_as_dynamodb_does() -> None:

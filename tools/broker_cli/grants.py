@@ -120,7 +120,7 @@ def show(grant_id: str) -> None:
 def list_grants(client_id: str | None, subject: str | None, reconnect: bool, limit: int) -> None:
     """The logins that were ever active of a client (--client), a person (--subject), or a person at one client (both).
 
-    Reads the whole table of logins, whatever is asked: of a million logins about 0.9 GB, for 1.4 cents at list prices. What
+    Reads the whole table of logins, whatever is asked: of a million logins one to two GB, for 2 or 3 cents at list prices. What
     was written within the last second may be missing.
     """
     if not client_id and not subject:

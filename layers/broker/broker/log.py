@@ -42,6 +42,8 @@ class RedactingFormatter(LambdaPowertoolsFormatter):
         line = json.loads(super().format(record))
         if "audit" in line:
             del line["message"]  # it says the same, and every byte of a line is paid for
+        if "_aws" in line:
+            line.pop("timestamp", None)  # the metric's says it
         return json.dumps(_redacted(line), separators=(",", ":"))
 
 
