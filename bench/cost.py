@@ -252,8 +252,8 @@ userinfo, an ID token that is kept and a rotating refresh token; rate limits, au
 by default. What functions send to the provider is data out too.
 
 One request in a hundred is taken to meet a cold start, which also reads the Registry and the secrets; where traffic is so low
-that most do, a million logins cost about {cold:.0f} more. An instance reads its secrets again every five minutes: at one login a second
-that adds {again:.2f}, at ten a second a tenth of it.
+that most do, a million logins cost about {cold:.0f} more. An instance reads its secrets again every five minutes: at one login
+a second that adds {again:.2f}, at ten a second a tenth of it.
 
 The provider's tokens are short here ({short} characters, and an ID token of some 300). DynamoDB writes by the KB, so each
 further KB of a provider's tokens adds {kilobyte:.2f} to a million logins, and {renewal:.2f} to a million renewals. Not counted,

@@ -4,8 +4,8 @@
 
 The broker runs as `make run` does. Time is that of the handler's thread and of those that it starts, so neither moto nor the
 sandbox, which run in other threads, nor waiting for them is in it: they are services at zero latency. What the handler itself
-spends on talking to them (botocore, sockets) is in it, TLS is not. Figures are medians, and in multiples of the request for the metadata document in the
-same run, because milliseconds say as much of the machine as of the program.
+spends on talking to them (botocore, sockets) is in it, TLS is not. Figures are medians, and in multiples of the request for the
+metadata document in the same run, because milliseconds say as much of the machine as of the program.
 """
 
 from __future__ import annotations
