@@ -148,6 +148,31 @@ def test_the_next_secret_is_tried_too(running: Operator) -> None:
     assert (found["token (current)"], found["token (next)"]) == ("right", "cannot say"), "its time is to come"
 
 
+def test_the_other_secret_serves_where_the_provider_has_changed_over(running: Operator) -> None:
+    """As it does in a login: what comes after the token endpoint is not judged by the secret that is over."""
+    name = copied(
+        running, "changed-over", "redbooth", "--set", f"revoke.url={home(running)}/sandbox/redbooth/oauth2/revoke",
+        "--set", "revoke.auth=basic", "--set", 'revoke.params.token="{access_token}"', secret="over-since-today",
+    )  # fmt: skip
+    words = ("provider", "secret", name, "--next", "--client-secret-stdin")
+    assert running(*words, stdin=SANDBOX_CLIENT_SECRET).status == 0
+    found = verdicts(running("provider", "test", name, "--json"))
+    assert (found["token (current)"], found["token (next)"]) == ("wrong", "right")
+    assert found["revoke"] != "wrong", found
+
+
+def test_what_only_a_login_brings_is_not_judged(running: Operator) -> None:
+    kept = (
+        'token.response.keep=["token_type"]',
+        "vars.token_type.pattern=[A-Za-z]+",
+        "userinfo.headers.X-Kind={token_type}",
+    )
+    name = copied(running, "keeps", "redbooth", *(word for field in kept for word in ("--set", field)))
+    outcome = running("provider", "test", name, "--json")
+    assert verdicts(outcome)["userinfo"] == "cannot say"
+    assert "It needs what only a login brings (" in told_of(outcome, "userinfo")
+
+
 WRONG_FIELDS = {
     "no such token URL": ("token.url", "/nowhere", "token", "There is nothing (HTTP 404)", "Check token.url"),
     "scope that is none": ("authorize.scope", "everything", "authorize", "error invalid_scope", "see authorize.scope"),

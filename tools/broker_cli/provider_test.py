@@ -6,7 +6,7 @@ person in, or show a secret.
 
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qs, urlsplit
 
 import click
@@ -66,6 +66,12 @@ def credentials_of(held: ProviderSecret, secret: str) -> Credentials:
     """The broker's credentials with one of the secrets that are kept."""
     key = ClientKey(held.kid, held.private_key) if held.private_key else None
     return Credentials(held.client_id, secret, key)
+
+
+def every_credentials_of(held: ProviderSecret) -> Credentials:
+    """The current slot's, and behind them the other slot's, as functions try them."""
+    current, *others = (credentials_of(held, slot.secret) for slot in held.slots)
+    return replace(current, other=lambda: others[0]) if others else current
 
 
 def _registration(broker: Connection, entry: ProviderEntry) -> Iterator[Finding]:
@@ -159,7 +165,7 @@ class _Asked:
                 yield from self._token("token" if len(slots) == 1 else f"token ({slot.name})", credentials)
             else:
                 yield provider_verdicts.of_other_secret(f"token ({slot.name})", self._exchange(credentials))
-        current = credentials_of(self.held, slots[0].secret)
+        current = every_credentials_of(self.held)
         made_up = UpstreamTokens(_made_up("access"), _made_up("refresh"))
         deadline = Deadline.after(CALL_SECONDS)
         if dialect.userinfo is None:

@@ -46,7 +46,7 @@ from broker_cli.findings import Told, cannot_say, right, wrong
 from broker_cli.options import Command
 from broker_cli.output import span
 from broker_cli.provider_secrets import lacks
-from broker_cli.provider_test import CALL_SECONDS, credentials_of, discovered
+from broker_cli.provider_test import CALL_SECONDS, discovered, every_credentials_of
 from broker_cli.providers import find_provider, redirect_uri
 
 CALLBACK_PORT = 8765
@@ -124,7 +124,7 @@ def _prepared(broker: Connection, name: str) -> tuple[Provider, Credentials]:
     missing = lacks(dialect, held)
     if missing or held is None:
         raise WrongInput(f"For {name} {missing}; see `broker provider test {name}`.")
-    return dialect, credentials_of(held, held.client_secret)
+    return dialect, every_credentials_of(held)
 
 
 @dataclass

@@ -188,6 +188,10 @@ def _of_endpoint(step: str, failure: UpstreamFailure, field: str) -> Finding:
                 f"It redirects (HTTP {failure.status}), which the broker does not follow with credentials.",
                 f"Set {field} to where it leads.",
             )
+        case FailureKind.UNUSABLE if not failure.sent:
+            return cannot_say(
+                step, f"It needs what only a login brings ({failure.detail}).", "`broker provider try` makes one."
+            )
         case FailureKind.UNREADABLE | FailureKind.UNUSABLE | FailureKind.TOO_LARGE:
             return wrong(
                 step, f"It answers with what is no answer to this ({failure.detail}).", f"Is {field} a page for people?"
