@@ -25,6 +25,7 @@ from broker_testing.device import GRANT_TYPE, Device, Person
 from broker_testing.event_bus import Subscriber, documented, subscriber
 from broker_testing.journey import Login, TestClient, post_form, refresh, register, userinfo
 from broker_testing.parallel import at_once
+from broker_testing.providers import provider_set
 from broker_testing.proxy import EXCHANGING, call, exchange, provider_with
 from broker_testing.sandbox import counted, end_at_provider, order_fault, start_counting
 from broker_testing.trouble import pass_time, store_refuses
@@ -205,6 +206,21 @@ def test_neither_an_outage_nor_another_end_asks_to_reconnect(base: str, bus: Sub
 
 
 # -- the person comes back -----------------------------------------------------------------------------------------
+
+
+def test_a_grant_that_userinfo_says_is_gone_ends_the_login(base: str, bus: Subscriber) -> None:
+    """A token without an end and without a refresh token: nothing else would ever tell (Slack without token rotation)."""
+    order_fault(base, "redbooth", "token", "drop", ["refresh_token", "expires_in"])
+    with provider_set("redbooth", {"errors.map": {"token_revoked": "invalid_grant"}}):
+        held = logged_in(base, providers=("redbooth",))
+        assert held.userinfo().status_code == 200
+        order_fault(base, "redbooth", "userinfo", "json", {"error": "token_revoked"})
+        answer = held.userinfo()
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
+    assert reconnect_parameters(answer)["provider"] == "redbooth"
+    assert (held.grant.stage, held.grant.end_reason, held.grant.end_detail) == ("ended", "upstream_revoked", "expired")
+    (event,) = bus.received()
+    assert event["detail-type"] == "Link Reconnect Required"
 
 
 def test_reconnecting_with_the_same_account_gives_a_new_login(base: str, bus: Subscriber) -> None:

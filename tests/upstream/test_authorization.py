@@ -42,7 +42,7 @@ GOLDEN = {
     "github": "https://github.com/login/oauth/authorize"
     f"?client_id=the-client&redirect_uri={BACK}github&response_type=code&scope=a%20b&state=st%26te&{S256}",
     "slack": "https://slack.com/oauth/v2/authorize"
-    f"?client_id=the-client&redirect_uri={BACK}slack&response_type=code&user_scope=a%2Cb&state=st%26te&{S256}",
+    f"?client_id=the-client&redirect_uri={BACK}slack&response_type=code&user_scope=a%2Cb&state=st%26te",
     "notion": "https://api.notion.com/v1/oauth/authorize"
     f"?client_id=the-client&redirect_uri={BACK}notion&response_type=code&owner=user&scope=a%20b&state=st%26te&{S256}",
     "discord": "https://discord.com/oauth2/authorize"

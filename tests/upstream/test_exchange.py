@@ -88,7 +88,7 @@ FORMS = {
     "redbooth": CODE_FORM | OWN,
     "iternio": CODE_FORM | OWN,
     "github": CODE_FORM | PKCE | OWN,
-    "slack": CODE_FORM | PKCE | OWN,
+    "slack": CODE_FORM | OWN,
     "discord": CODE_FORM | PKCE | OWN,
 }
 

@@ -94,7 +94,6 @@ LATER = (503, "temporarily_unavailable", False)
 DEAD = (400, "invalid_grant", True)
 NOT_NOW = "temporarily_unavailable"
 OURS = "server_error"
-ENDED = (401, False)
 REPEAT = (401, True)
 FORBIDDEN = (403, False)
 BUSY = (429, False)
@@ -136,24 +135,24 @@ ROWS = [
     Row(7, "deep", answer(200, "[" * 100_000), K.UNREADABLE, OURS, LATER, GATEWAY, (1, 2, 1)),
     Row(7, "gzip", answer(200, b'{"access_token":"a"}', {"content-encoding": "gzip"}),
         K.UNREADABLE, OURS, LATER, GATEWAY, (1, 2, 1)),
-    Row(8, "200 mapped", answer(200, {"error": "bad_code"}), K.GRANT_REFUSED, OURS, DEAD, ENDED, overrides=SLACK),
+    Row(8, "200 mapped", answer(200, {"error": "bad_code"}), K.GRANT_REFUSED, OURS, DEAD, REPEAT, overrides=SLACK),
     Row(8, "200 invalid_client", error("invalid_client", 200), K.CLIENT_REFUSED, OURS, LATER, GATEWAY),
     Row(8, "200 unknown", error("odd", 200), K.UNKNOWN_REFUSAL, OURS, LATER, GATEWAY),
     Row(8, "ok false", answer(200, {"ok": False, "error": "token_revoked"}),
-        K.GRANT_REFUSED, OURS, DEAD, ENDED, overrides={**SLACK, **OK_TRUE}),
+        K.GRANT_REFUSED, OURS, DEAD, REPEAT, overrides={**SLACK, **OK_TRUE}),
     Row(8, "ok false alone", answer(200, {"ok": False, "access_token": "a", "sub": "1"}),
         K.UNKNOWN_REFUSAL, OURS, LATER, GATEWAY, overrides=OK_TRUE),
     Row(8, "ok 1 is not true", answer(200, {"ok": 1, "access_token": "a", "sub": "1"}),
         K.UNKNOWN_REFUSAL, OURS, LATER, GATEWAY, overrides=OK_TRUE),
-    Row(9, "invalid_grant", error("invalid_grant"), K.GRANT_REFUSED, OURS, DEAD, ENDED),
-    Row(9, "mapped kin", error("bad_code", 403), K.GRANT_REFUSED, OURS, DEAD, ENDED, overrides=SLACK),
+    Row(9, "invalid_grant", error("invalid_grant"), K.GRANT_REFUSED, OURS, DEAD, REPEAT),
+    Row(9, "mapped kin", error("bad_code", 403), K.GRANT_REFUSED, OURS, DEAD, REPEAT, overrides=SLACK),
     Row(10, "invalid_client", error("invalid_client", 401), K.CLIENT_REFUSED, OURS, LATER, GATEWAY),
     Row(10, "401 without a body", answer(401), K.CLIENT_REFUSED, OURS, LATER),
     Row(10, "401 in HTML", answer(401, HTML), K.CLIENT_REFUSED, OURS, LATER),
     Row(10, "401 without a code", answer(401, {"message": "Bad credentials"}), K.CLIENT_REFUSED, OURS, LATER),
     Row(10, "401 unknown code", error("bad_credentials", 401), K.CLIENT_REFUSED, OURS, LATER),
     Row(10, "401 unauthorized_client", error("unauthorized_client", 401), K.CLIENT_REFUSED, OURS, LATER),
-    Row(9, "401 invalid_grant", error("invalid_grant", 401), K.GRANT_REFUSED, OURS, DEAD, ENDED),
+    Row(9, "401 invalid_grant", error("invalid_grant", 401), K.GRANT_REFUSED, OURS, DEAD, REPEAT),
     Row(12, "401 invalid_request", error("invalid_request", 401), K.UNKNOWN_REFUSAL, OURS, LATER),
     Row(11, "invalid_scope", error("invalid_scope"),
         K.REQUEST_REFUSED, "invalid_scope", (400, "invalid_scope", False), GATEWAY),
@@ -196,6 +195,12 @@ ROWS = [
     Row(30, "id blank", answer(200, {"id": "  "}), K.NO_SUBJECT, OURS, ui=GATEWAY),
     Row(30, "id too long", answer(200, {"id": "a" * 256}), K.NO_SUBJECT, OURS, ui=GATEWAY),
     Row(32, "202", answer(202, None, {"retry-after": "7"}), K.POSTPONED, NOT_NOW, LATER, AGAIN),
+]  # fmt: skip
+
+ROWS += [
+    Row(13, "403 too many", answer(403, {"message": "limit"}, {"retry-after": "60"}), K.BUSY, NOT_NOW, LATER, BUSY),
+    Row(13, "403 none left", answer(403, {"message": "limit"}, {"x-ratelimit-remaining": "0"}), K.BUSY, NOT_NOW, LATER, BUSY),
+    Row(29, "403, many left", answer(403, {"message": "no"}, {"x-ratelimit-remaining": "9"}), K.FORBIDDEN, ui=FORBIDDEN),
 ]  # fmt: skip
 
 # Rows 28 to 30 are about an access token or a profile: there is no such answer at the token endpoint.
@@ -242,6 +247,28 @@ def test_at_userinfo(row: Row) -> None:
 @pytest.mark.parametrize("row", [row for row in ROWS if row.number == 30], ids=name_of)
 def test_no_subject_in_the_callback(row: Row) -> None:
     assert answer_in_callback(check(row, "ui")) == row.cb
+
+
+@pytest.mark.parametrize(
+    "code", ["interaction_required", "login_required", "consent_required", "account_selection_required"]
+)
+def test_a_refresh_that_needs_the_person_is_over(code: str) -> None:
+    """Repeating it for days would help nobody; at a login the client may have asked for no interaction."""
+    failure = failure_of(refresh, plain(), http_of(error(code)))
+    assert (failure.row, failure.kind) == (9, FailureKind.GRANT_REFUSED)
+    assert answer_in_refresh(failure).grant_is_dead
+
+
+@pytest.mark.parametrize(("auth", "alarm"), [("none", False), ("basic", True)])
+def test_a_401_at_a_revocation_is_about_the_client_if_that_has_said_who_it_is(auth: str, alarm: bool) -> None:
+    """A token that is its own proof is dead already."""
+    provider = plain(
+        revoke__url="https://p.example/revoke", revoke__auth=auth, revoke__params={"token": "{access_token}"}
+    )
+    http = http_of(answer(401, None))
+    with pytest.raises(UpstreamFailure) as refused:
+        revoke_tokens(provider, CREDENTIALS, http, TOKENS, deadline=deadline(), sleep=http.sleep)
+    assert refused.value.alarm is alarm
 
 
 def test_the_rows_of_the_table_are_all_here() -> None:

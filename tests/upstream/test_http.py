@@ -71,6 +71,19 @@ def test_a_request_and_its_answer_byte_by_byte() -> None:
     ]
 
 
+def test_answers_that_announce_another_are_skipped() -> None:
+    """RFC 9110 section 15.2: any number of them, with fields of their own."""
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n"
+    with serving(says(early + OK)) as server:
+        response = get(server)
+    assert (response.status, response.body) == (200, b'{"ok":true}')
+    assert response.header("link") is None
+    assert problem_of(floods(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n")).kind in (
+        TransportKind.TOO_LARGE,
+        TransportKind.MALFORMED,
+    )
+
+
 def test_a_post_without_a_body_says_so() -> None:
     with serving(says(OK)) as server:
         client().send(UpstreamRequest("POST", server.url()), Deadline.after(5))

@@ -170,6 +170,8 @@ WRONG: list[tuple[Mapping[str, object], str]] = [
     ({"callback.keep": ["client_secret"]}, 'callback.keep: "client_secret" is not a name a variable can have'),
     ({"callback.keep": ["a b"]}, 'callback.keep: "a b" is not a name a variable can have'),
     ({"userinfo.claims": {"sub": ""}}, "userinfo.claims.sub: cannot be removed: a login has a subject"),
+    ({"userinfo.claims": {"aud": "id"}}, "userinfo.claims.aud: is the broker's own to say in its ID tokens"),
+    ({"userinfo.claims": {"nonce": "id"}}, "userinfo.claims.nonce: is the broker's own to say in its ID tokens"),
     ({"userinfo.claims": "id"}, 'userinfo.claims: must be a table, not "id"'),
     ({"userinfo.token": "bearer"},
         'userinfo.token: must be "header:NAME:TEXT with {access_token}" or "query:NAME", not "bearer"'),

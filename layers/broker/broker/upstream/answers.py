@@ -23,13 +23,16 @@ _A_MOMENT = 1_000_000_000
 
 @dataclass(frozen=True)
 class Answer:
-    """document: the JSON object (or form) of the body, None when there is none; blank: nothing but white space came."""
+    """document: the JSON object (or form) of the body, None when there is none; blank: nothing but white space came; limited: it
+    says that there were too many requests, whatever its status is.
+    """
 
     status: int
     document: Mapping[str, object] | None = field(repr=False)
     blank: bool
     retry_after: int | None
     received_at: float
+    limited: bool = False
 
 
 def read_answer(response: UpstreamResponse, retry_headers: tuple[str, ...]) -> Answer:
@@ -42,6 +45,8 @@ def read_answer(response: UpstreamResponse, retry_headers: tuple[str, ...]) -> A
         blank=not response.body.strip(),
         retry_after=_retry_after(response, retry_headers),
         received_at=response.received_at,
+        # GitHub says so with a 403 ("Rate limits for the REST API").
+        limited=response.header("retry-after") is not None or response.header("x-ratelimit-remaining") == "0",
     )
 
 

@@ -123,17 +123,22 @@ def perform(call: Call, values: Values, http: Sender, deadline: Deadline, sleep:
 
 def _other_credentials(call: Call, credentials: Credentials, failure: UpstreamFailure) -> Credentials | None:
     """What to try once more with. A 401 where both an access token and the secret were sent may mean either of them."""
-    has_secret = any("client_secret" in placeholders(text) for text in (*call.params.values(), *call.headers.values()))
-    about_client = {FailureKind.CLIENT_REFUSED, *((FailureKind.TOKEN_REFUSED,) if has_secret else ())}
+    about_client = {FailureKind.CLIENT_REFUSED, *((FailureKind.TOKEN_REFUSED,) if _has_secret(call) else ())}
     if failure.kind not in about_client or not failure.sent or credentials.other is None:
         return None
     return credentials.other()
 
 
+def _has_secret(call: Call) -> bool:
+    return any("client_secret" in placeholders(text) for text in (*call.params.values(), *call.headers.values()))
+
+
 def _perform(call: Call, values: Values, http: Sender, deadline: Deadline, sleep: Sleep) -> Answer:
     """The call with one set of credentials. At most two requests are sent."""
     hidden = (*values.secrets(), *(value for name, value in call.given.items() if name in _SECRET_PARAMS))
-    classifier = Classifier(call.phase, values.provider.errors, call.ok, hidden)
+    # A revocation may be proven by the token alone, which is dead already where the provider says 401.
+    authenticated = call.phase is not Phase.REVOKE or call.auth not in (None, "none") or _has_secret(call)
+    classifier = Classifier(call.phase, values.provider.errors, call.ok, hidden, authenticated)
     retry_headers = values.provider.api.retry
     repeatable = _repeatable_after_arrival(call)
     first_deadline = deadline.share(FIRST_SHARE) if FailureKind.TIMEOUT in repeatable else deadline

@@ -49,7 +49,8 @@ __all__ = [
 MAX_SUBJECT = 255  # OpenID Connect Core section 2
 MAX_CLAIM = 4096
 _BOOLEANS = frozenset({"email_verified", "phone_number_verified"})
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""And half a surrogate pair, which no UTF-8 text can hold."""
 
 
 @dataclass(frozen=True)

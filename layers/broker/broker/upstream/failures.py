@@ -156,10 +156,8 @@ def answer_in_userinfo(failure: UpstreamFailure) -> UserinfoAnswer:
     """
     wait = RETRY_AFTER_DEFAULT if failure.retry_after is None else max(failure.retry_after, 1)
     match failure.kind:
-        case FailureKind.TOKEN_REFUSED:
+        case FailureKind.TOKEN_REFUSED | FailureKind.GRANT_REFUSED:  # Slack says the one by a code that means the other
             return UserinfoAnswer(401, None, refresh_and_repeat=True)
-        case FailureKind.GRANT_REFUSED:
-            return UserinfoAnswer(401, None, refresh_and_repeat=False)
         case FailureKind.FORBIDDEN:
             return UserinfoAnswer(403, None, refresh_and_repeat=False)
         case FailureKind.BUSY:
@@ -194,13 +192,15 @@ def from_transport(problem: TransportError) -> UpstreamFailure:
 class Classifier:
     """The one classifier: an answer of the provider to a failure of the table, or None when it is a success so far.
 
-    secrets: what was sent in the request, to be struck from any text for the log.
+    secrets: what was sent in the request, to be struck from any text for the log. authenticated: the request said who the client
+    is, so that a 401 may be about that.
     """
 
     phase: Phase
     errors: ErrorDialect
     ok: OkTest | None
     secrets: tuple[str, ...] = ()
+    authenticated: bool = True
 
     def classify(self, answer: Answer) -> UpstreamFailure | None:
         status = answer.status
@@ -211,7 +211,7 @@ class Classifier:
             return self._failure(FailureKind.SERVER_ERROR, 6, answer)
         if 300 <= status < 400:
             return self._failure(FailureKind.REDIRECT, 14, answer)
-        if status in {408, 429}:
+        if status in {408, 429} or (status == 403 and answer.limited):
             return self._failure(FailureKind.BUSY, 13, answer)
         if 400 <= status < 500:
             return self._refusal(answer)
@@ -224,7 +224,8 @@ class Classifier:
     def _refusal(self, answer: Answer) -> UpstreamFailure:
         """4xx: by its code; without one by its status."""
         code = self._code(answer)
-        if answer.status == 401 and self.phase is not Phase.USERINFO and code in _CLIENT_REFUSED_BY_401:
+        about_client = self.authenticated and self.phase is not Phase.USERINFO
+        if answer.status == 401 and about_client and code in _CLIENT_REFUSED_BY_401:
             return self._failure(FailureKind.CLIENT_REFUSED, 10, answer, code)
         if known := self._meaning(code):
             return self._failure(known[0], known[1], answer, code)
@@ -249,6 +250,8 @@ class Classifier:
         """What a known code means; what is said of an access token means nothing where none was sent."""
         if self.phase is Phase.USERINFO and code in _KIND_AT_USERINFO:
             return _KIND_AT_USERINFO[code]
+        if self.phase is Phase.REFRESH and code in _NEEDS_THE_PERSON:
+            return FailureKind.GRANT_REFUSED, 9
         return _KIND_OF_CODE.get(code or "")
 
     def _names_an_error(self, answer: Answer) -> bool:
@@ -306,6 +309,10 @@ _KIND_OF_CODE: dict[str, tuple[FailureKind, int]] = {
 # RFC 6749 section 5.2 has 401 for a client that failed to authenticate, and for nothing else. Some say it without a code, and
 # Keycloak says a wrong secret by unauthorized_client, which with a 400 is about what an authenticated client may do.
 _CLIENT_REFUSED_BY_401 = frozenset({None, "unauthorized_client"})
+# OpenID Connect Core section 3.1.2.6 has them for a login without a person. There is none at a refresh, and only a login helps.
+_NEEDS_THE_PERSON = frozenset(
+    {"interaction_required", "login_required", "consent_required", "account_selection_required"}
+)
 _KIND_AT_USERINFO: dict[str, tuple[FailureKind, int]] = {
     "invalid_token": (FailureKind.TOKEN_REFUSED, 28),
     "insufficient_scope": (FailureKind.FORBIDDEN, 29),

@@ -275,6 +275,7 @@ class BoundedHttp:
         status: int | None = None
         try:
             _write(connection, target, request)
+            connection.response_class = _FinalResponse
             answer = connection.getresponse()
             status = answer.status
             body = self._read_body(answer, limits)
@@ -308,6 +309,17 @@ class BoundedHttp:
         if answer.length:  # http.client does not say so when a read with a size meets an early end
             raise http.client.IncompleteRead(b"", answer.length)
         return b"".join(pieces)
+
+
+class _FinalResponse(http.client.HTTPResponse):
+    """The answer behind those of 102 and 103, which announce it (RFC 9110 section 15.2); http.client skips 100 alone."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if status not in (102, 103):
+                return version, status, reason
+            http.client.parse_headers(self.fp)
 
 
 def _unreachable(detail: str) -> TransportError:

@@ -424,6 +424,28 @@ def _id_token(table: Table) -> IdTokenDialect:
     return dialect
 
 
+_OF_THE_TOKEN = frozenset(
+    {
+        "iss",
+        "aud",
+        "exp",
+        "iat",
+        "nbf",
+        "jti",
+        "auth_time",
+        "nonce",
+        "at_hash",
+        "c_hash",
+        "azp",
+        "acr",
+        "amr",
+        "sid",
+        "cnf",
+    }
+)
+"""Claims about a token and its login, not about a person (OpenID Connect Core section 2)."""
+
+
 def _claims(table: Table) -> Mapping[str, tuple[str, ...]]:
     entries = table.value("claims")
     if entries is None:
@@ -433,6 +455,8 @@ def _claims(table: Table) -> Mapping[str, tuple[str, ...]]:
     own = Table(table.source, table.name_of("claims"), entries)
     claims = dict(CLAIMS)
     for name in entries:
+        if name in _OF_THE_TOKEN:
+            raise own.error(name, "is the broker's own to say in its ID tokens")
         paths = own.strings(name, ())
         if not paths and name == "sub":
             raise own.error(name, "cannot be removed: a login has a subject")
