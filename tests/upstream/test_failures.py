@@ -195,11 +195,9 @@ ROWS = [
     Row(30, "id blank", answer(200, {"id": "  "}), K.NO_SUBJECT, OURS, ui=GATEWAY),
     Row(30, "id too long", answer(200, {"id": "a" * 256}), K.NO_SUBJECT, OURS, ui=GATEWAY),
     Row(32, "202", answer(202, None, {"retry-after": "7"}), K.POSTPONED, NOT_NOW, LATER, AGAIN),
-]  # fmt: skip
-
-ROWS += [
     Row(13, "403 too many", answer(403, {"message": "limit"}, {"retry-after": "60"}), K.BUSY, NOT_NOW, LATER, BUSY),
     Row(13, "403 none left", answer(403, {"message": "limit"}, {"x-ratelimit-remaining": "0"}), K.BUSY, NOT_NOW, LATER, BUSY),
+    Row(9, "403 limited too", answer(403, {"error": "invalid_grant"}, {"retry-after": "1"}), K.GRANT_REFUSED, OURS, DEAD, REPEAT),
     Row(29, "403, many left", answer(403, {"message": "no"}, {"x-ratelimit-remaining": "9"}), K.FORBIDDEN, ui=FORBIDDEN),
 ]  # fmt: skip
 

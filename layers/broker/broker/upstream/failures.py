@@ -211,7 +211,7 @@ class Classifier:
             return self._failure(FailureKind.SERVER_ERROR, 6, answer)
         if 300 <= status < 400:
             return self._failure(FailureKind.REDIRECT, 14, answer)
-        if status in {408, 429} or (status == 403 and answer.limited):
+        if status in {408, 429}:
             return self._failure(FailureKind.BUSY, 13, answer)
         if 400 <= status < 500:
             return self._refusal(answer)
@@ -229,6 +229,8 @@ class Classifier:
             return self._failure(FailureKind.CLIENT_REFUSED, 10, answer, code)
         if known := self._meaning(code):
             return self._failure(known[0], known[1], answer, code)
+        if answer.status == 403 and answer.limited:
+            return self._failure(FailureKind.BUSY, 13, answer, code)
         if self.phase is Phase.USERINFO and answer.status == 401:
             return self._failure(FailureKind.TOKEN_REFUSED, 28, answer, code)
         if self.phase is Phase.USERINFO and answer.status == 403:
