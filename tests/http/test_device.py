@@ -96,7 +96,7 @@ def test_an_ordinary_login_stays_as_small_as_it_was(base: str) -> None:
 def test_polls_that_wait_do_not_use_up_the_rate_limit(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pending is no failure: it counts as one request, as a success does; polling too fast is one."""
     counters = Counters(client("dynamodb"), runtime().settings.grants_table)
-    limiter = Limiter(counters, {"token.device_code.client": Limit(100, 3600)})
+    limiter = Limiter(counters, {"token.device_code.client": Limit(90, 3600)})
     monkeypatch.setitem(runtime().__dict__, "limiter", limiter)
     clock.offset += 3600 - clock.now() % 3600
     tv = Device(register(base, grant_types=GRANT_TYPES, redirect_uris=())).begin()
@@ -105,10 +105,10 @@ def test_polls_that_wait_do_not_use_up_the_rate_limit(base: str, monkeypatch: py
         assert answer.json()["error"] == error
         return int(re.findall(";r=([0-9]+);", answer.headers["ratelimit"])[0])
 
-    assert left(tv.poll(), "authorization_pending") == 99
-    assert left(tv.poll(), "slow_down") == 89
+    assert left(tv.poll(), "authorization_pending") == 89
+    assert left(tv.poll(), "slow_down") == 79
     clock.offset += 15
-    assert left(tv.poll(), "authorization_pending") == 88
+    assert left(tv.poll(), "authorization_pending") == 78
 
 
 def test_what_an_intruder_finds(base: str, local_broker: LocalBroker) -> None:

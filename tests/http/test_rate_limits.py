@@ -98,7 +98,7 @@ def test_unknown_clients_are_counted_by_their_address(base: str, limits: Limits)
 
 def test_refreshes_never_block_a_login(base: str, limits: Limits) -> None:
     flooding = register(base)
-    limits(token__refresh_token__address=10, token__authorization_code__address=100)
+    limits(token__refresh_token__address=10, token__authorization_code__address=90)
     assert [garbage(flooding).status_code for _ in range(2)] == [400, 429]
     assert Login(flooding).tokens()["access_token"]
 
@@ -114,7 +114,7 @@ def test_another_client_is_unaffected(base: str, limits: Limits) -> None:
 def test_strangers_codes_do_not_lock_out_a_backend(base: str, limits: Limits) -> None:
     """A backend sends the code that came to its callback, whoever made it: what it is refused is no guess of its own."""
     backend = register(base, secret=True)
-    limits(token__authorization_code__address=30, token__authorization_code__client=100)
+    limits(token__authorization_code__address=30, token__authorization_code__client=90)
     assert {garbage(backend, "authorization_code").status_code for _ in range(40)} == {400}
     assert Login(backend).tokens()["access_token"]
 
@@ -194,7 +194,7 @@ def test_counting_is_no_step_before_the_request(base: str, limits: Limits, monke
     """The counter's write cannot finish before the request's own write has begun, and the answer comes all the same."""
     login = Login(register(base))
     token = login.tokens()["refresh_token"]
-    limits(token__refresh_token__client=100, token__refresh_token__address=100)
+    limits(token__refresh_token__client=90, token__refresh_token__address=90)
     rotating = threading.Event()
     overlapped: list[bool] = []
     add, rotate = Counters.add, type(runtime().grants).rotate

@@ -22,7 +22,7 @@ ERRORS = {
     503: "temporarily_unavailable",
     504: "temporarily_unavailable",
 }
-RENEWED = answer(200, {"access_token": "new-access", "refresh_token": "new-refresh", "expires_in": 3600})
+RENEWED = answer(200, {"access_token": "new-access", "refresh_token": "new-refresh", "expires_in": 3600, "ok": True})
 
 
 @dataclass
