@@ -167,6 +167,18 @@ def test_what_the_client_wants_the_person_asked_goes_on(client: TestClient, prom
     assert asked["prompt"] == prompt.removesuffix(" consent"), "consent is the broker's own page"
 
 
+@pytest.mark.spec("CB-54")
+def test_an_id_token_is_not_kept_where_userinfo_can_be_asked(client: TestClient) -> None:
+    """It may have several KB, and each of them would be paid for at every renewal."""
+    order_fault(client.base, PROVIDER, "token", "id_token", {"set": {"groups": "g" * 3000}})
+    tokens = Login(client).tokens()
+    grant_id = str(jwt.decode(tokens["access_token"], options={"verify_signature": False})["sid"])
+    _, link = runtime().grants.read(grant_id)
+    assert link is not None
+    assert len(link.sealed) < 1000
+    assert userinfo(client.base, tokens["access_token"]).json()["sub"].startswith(f"{PROVIDER}|")
+
+
 @pytest.mark.spec("CB-54", "OpenID Core 3.1.3.7")
 def test_who_is_none_of_those_that_the_operator_lets_in(client: TestClient) -> None:
     with provider_set(PROVIDER, {"id_token.require": {"hd": "acme.example"}}):

@@ -289,6 +289,9 @@ def _exchange(claimed: _Claimed, answer: CallbackAnswer, code: str) -> tuple[Ups
             deadline=deadline,
         )
         person = _person(claimed, tokens, credentials, transaction.nonce, deadline)
+        if provider.has_userinfo:
+            # Who can ask userinfo asks no ID token any more, and every KB that is kept is paid for at each renewal.
+            tokens = replace(tokens, id_token=None)
         # What the provider signs or answers stands above what came through the browser.
         return tokens, replace(person, claims={**answer.claims, **person.claims})
     except UpstreamFailure as failure:
