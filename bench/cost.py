@@ -248,16 +248,16 @@ def document(usage: Usage, prices: Prices, stack: Stack) -> str:
 _INTRODUCTION = """Computed by `make usage cost` from what a run of the whole flow used (`bench/usage.json`) and the list prices
 of {date} in {region} (`bench/prices.toml`), without discounts and, except for CloudWatch's permanent allowances,
 without free tiers. Change the prices or the assumptions there and run it again. The flow uses an OpenID provider with
-userinfo, an ID token that is kept and a rotating refresh token; rate limits, audit events and metrics are on, as
+userinfo, an ID token and a rotating refresh token; rate limits, audit events and metrics are on, as
 by default. What functions send to the provider is data out too.
 
 One request in a hundred is taken to meet a cold start, which also reads the Registry and the secrets; where traffic is so low
 that most do, a million logins cost about {cold:.0f} more. An instance reads its secrets again every five minutes: at one login
 a second that adds {again:.2f}, at ten a second a tenth of it.
 
-The provider's tokens are short here ({short} characters, and an ID token of some 300). DynamoDB writes by the KB, so each
-further KB of a provider's tokens adds {kilobyte:.2f} to a million logins, and {renewal:.2f} to a million renewals. Not counted,
-as they are cents: the storage of logs and, with `KmsKeyArn`, the uses of the key."""
+The provider's tokens are short here ({short} characters; its ID token is not kept, as userinfo can be asked). DynamoDB writes by
+the KB, so each further KB of a provider's tokens adds {kilobyte:.2f} to a million logins, and {renewal:.2f} to a million
+renewals. Not counted, as they are cents: the storage of logs and, with `KmsKeyArn`, the uses of the key."""
 
 _LEVERS = """What changes it most: the provider's own speed (the functions wait for it), the lines that the functions and the
 API log for every request, and the memory of the functions. `FunctionMemory={twice}` adds {more:.2f} to a million logins; the

@@ -33,7 +33,7 @@ from broker_testing.journey import Login, TestClient, change, post_form, refresh
 from sandbox_provider import clock as sandbox_clock
 
 PROVIDER = "oidc"
-"""With discovery, userinfo, an ID token that is kept, and a rotating refresh token: the dearest of the sandbox's."""
+"""With discovery, userinfo, an ID token and a rotating refresh token: the dearest of the sandbox's."""
 DUE = 280
 """Seconds after which this provider's access token is to be renewed."""
 BASELINE = "metadata"
