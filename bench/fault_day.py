@@ -248,7 +248,7 @@ def throttled_tables(day: Day) -> Iterator[None]:
     """Calls of DynamoDB by the broker's functions fail for good (the SDK has given up repeating), or lose their answer."""
     base: Any = BaseClient
     call = base._make_api_call
-    dice, lock = random.Random(day.chance.random()), threading.Lock()  # noqa: S311 - chance of a model, not of a secret
+    dice, lock = random.Random(SEED), threading.Lock()  # noqa: S311 - chance of a model, not of a secret
 
     def failing(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
         function = privileges._running.get()
