@@ -127,12 +127,13 @@ def list_grants(client_id: str | None, subject: str | None, reconnect: bool, lim
         raise WrongInput("Give --client, --subject or both, to say whose logins to list.")
     broker = connect()
     with aws_failures():
-        known = client_id is None or _is_document(broker, client_id) or broker.registry.client(client_id) is not None
         every = broker.search_grants(client_id=client_id, subject=subject)
         chosen = (one for one in every if not reconnect or _needs_reconnect(one))
         found = heapq.nlargest(limit, chosen, key=lambda one: (one.created_at, one.grant_id))
         clients = {name: broker.registry.client(name) for name in {one.client_id for one in found}}
-    if not known and not found:
+        # Only where no login was found: else it is known already.
+        unknown = client_id and not (found or _is_document(broker, client_id) or broker.registry.client(client_id))
+    if unknown:
         raise WrongInput(f"There is no client {client_id}; `broker client list` shows all.")
     emit([_document(one, clients[one.client_id]) for one in found], _table(found, is_one_client=client_id is not None))
 

@@ -128,12 +128,17 @@ def replaced(ring: KeyRing, names: Iterable[str], now: int, lives: Lives) -> Key
         wanted = known
     # Rotated with the revoked keys in sight, so that their ids are not used again.
     new = rotated(ring, now, lives, at_once=True)
-    signing = tuple(key for key in new.signing if key.kid not in wanted)
-    return KeyRing(
-        _following(tuple(key for key in new.handle if _name("handle", key) not in wanted), lives.handle),
-        _following(tuple(key for key in new.sealing if _name("sealing", key) not in wanted), lives.sealing),
-        tuple(key for alg in ALGORITHMS for key in _following(_having(signing, alg), lives.signing)),
+    left = KeyRing(
+        tuple(key for key in new.handle if _name("handle", key) not in wanted),
+        tuple(key for key in new.sealing if _name("sealing", key) not in wanted),
+        tuple(key for key in new.signing if key.kid not in wanted),
         tuple(key for key in new.past if key.kid not in wanted),
+    )
+    return replace(
+        left,
+        handle=_following(left.handle, lives.handle),
+        sealing=_following(left.sealing, lives.sealing),
+        signing=tuple(key for alg in ALGORITHMS for key in _following(_of(left, alg), lives.signing)),
     )
 
 
@@ -314,11 +319,7 @@ def _alive(key: SecretKey | SigningKey, now: int) -> bool:
 
 
 def _of(ring: KeyRing, alg: Algorithm) -> tuple[SigningKey, ...]:
-    return _having(ring.signing, alg)
-
-
-def _having(keys: Iterable[SigningKey], alg: Algorithm) -> tuple[SigningKey, ...]:
-    return tuple(key for key in keys if key.alg == alg)
+    return tuple(key for key in ring.signing if key.alg == alg)
 
 
 def _id(key: SecretKey | SigningKey) -> str:

@@ -117,7 +117,7 @@ class Registry:
         try:
             self._write_client(client, frozenset(before.origins), is_still(before))
         except ConditionFailed as refused:
-            raise (NotFound if refused.item is None else Changed)(client.client_id) from None
+            raise _other(refused, client.client_id) from None
 
     def remove_client(self, client_id: str) -> None:
         """Remove a client: no token of an unknown client works. Its logins stay in the table until they expire, so a client that
@@ -133,7 +133,7 @@ class Registry:
         try:
             self._transact([removal, *({"Update": change} for change in changes)])
         except ConditionFailed as refused:
-            raise (NotFound if refused.item is None else Changed)(client_id) from None
+            raise _other(refused, client_id) from None
 
     def add_provider(self, entry: ProviderEntry) -> None:
         """Register a provider. Errors: AlreadyExists."""
@@ -149,7 +149,7 @@ class Registry:
         try:
             self._put_provider(entry, _is_still(before, _provider_item(before)))
         except ConditionFailed as refused:
-            raise (NotFound if refused.item is None else Changed)(entry.name) from None
+            raise _other(refused, entry.name) from None
 
     def remove_provider(self, name: str) -> None:
         """Remove a provider's entry. Errors: NotFound."""
@@ -229,6 +229,11 @@ _LISTS = frozenset(f.name for f in fields(Client) if str(f.type).startswith("tup
 def client_item(client: Client) -> Item:
     """A client as the table has it."""
     return item(asdict(client) | {"pk": f"client#{client.client_id}"})
+
+
+def _other(refused: ConditionFailed, name: str) -> Exception:
+    """Why a write that was to replace or remove what was read did not: it is gone, or another."""
+    return (NotFound if refused.item is None else Changed)(name)
 
 
 def is_still(client: Client) -> dict[str, Any]:

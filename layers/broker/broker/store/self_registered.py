@@ -143,7 +143,7 @@ class SelfRegistered:
         )
         self._leave_place()
         if initial_token is not None and "Attributes" in removed:
-            self._at_most_once(_use_given_back(self._table, initial_token))
+            self._at_most_once(_uses(self._table, initial_token, 1, "attribute_exists(pk)", {}))
 
     def _leave_place(self) -> None:
         self._at_most_once(dynamic_count_change(self._table, -1))
@@ -164,20 +164,16 @@ class SelfRegistered:
 
 
 def _use_of(table: str, sha256: str) -> dict[str, Any]:
+    usable = "uses_left > :zero AND (expires_at = :zero OR expires_at > :now)"
+    return _uses(table, sha256, -1, usable, {":zero": 0, ":now": clock.now()})
+
+
+def _uses(table: str, sha256: str, by: int, condition: str, values: Mapping[str, object]) -> dict[str, Any]:
+    """The update of how many uses an initial access token has left."""
     return {
         "TableName": table,
         "Key": item({"pk": INITIAL_TOKEN_KEY + sha256}),
-        "ConditionExpression": "uses_left > :zero AND (expires_at = :zero OR expires_at > :now)",
-        "UpdateExpression": "ADD uses_left :minus",
-        "ExpressionAttributeValues": item({":zero": 0, ":now": clock.now(), ":minus": -1}),
-    }
-
-
-def _use_given_back(table: str, sha256: str) -> dict[str, Any]:
-    return {
-        "TableName": table,
-        "Key": item({"pk": INITIAL_TOKEN_KEY + sha256}),
-        "ConditionExpression": "attribute_exists(pk)",
-        "UpdateExpression": "ADD uses_left :one",
-        "ExpressionAttributeValues": item({":one": 1}),
+        "ConditionExpression": condition,
+        "UpdateExpression": "ADD uses_left :by",
+        "ExpressionAttributeValues": item({**values, ":by": by}),
     }
