@@ -271,17 +271,13 @@ class Store:
 
     def take_fault(self, provider: str, endpoint: str) -> str | None:
         """Remove the oldest fault of an endpoint and return it; each is handed out once."""
-        try:
-            answer = dynamodb().update_item(
-                TableName=self._table,
-                Key={"pk": _s(f"faults#{provider}#{endpoint}")},
-                UpdateExpression="REMOVE queue[0]",
-                ConditionExpression="attribute_exists(queue[0])",
-                ReturnValues="ALL_OLD",
-            )
-        except dynamodb().exceptions.ConditionalCheckFailedException:
-            return None
-        return str(answer["Attributes"]["queue"]["L"][0]["S"])
+        answer = self._try_to_update(
+            f"faults#{provider}#{endpoint}",
+            UpdateExpression="REMOVE queue[0]",
+            ConditionExpression="attribute_exists(queue[0])",
+            ReturnValues="ALL_OLD",
+        )
+        return None if answer is None else str(answer["Attributes"]["queue"]["L"][0]["S"])
 
     def drop_faults(self, provider: str, endpoint: str) -> None:
         """Forget the faults that nobody has met yet."""
@@ -329,11 +325,20 @@ class Store:
             optional["ExpressionAttributeValues"] = values
         if condition:
             optional["ConditionExpression"] = condition
+        return self._try_to_update(key, UpdateExpression=expression, **optional) is not None
+
+    def _try_to_update(self, key: str, **arguments: Any) -> dict[str, Any] | None:
+        """DynamoDB's answer, or None when the condition did not hold."""
+        from botocore.exceptions import ClientError
+
         try:
-            dynamodb().update_item(TableName=self._table, Key={"pk": _s(key)}, UpdateExpression=expression, **optional)
-        except dynamodb().exceptions.ConditionalCheckFailedException:
-            return False
-        return True
+            answer: dict[str, Any] = dynamodb().update_item(TableName=self._table, Key={"pk": _s(key)}, **arguments)
+        except ClientError as error:
+            # Not by class: clients made at the same time, by the first requests, each have error classes of their own.
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            return None
+        return answer
 
 
 def _grant(item: Item) -> Grant:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from broker import clock
@@ -43,6 +44,9 @@ class ConditionFailed(Exception):
         self.item = item
 
 
+_making_a_client = Lock()
+
+
 @cache
 def _session() -> Session:
     from botocore.session import get_session
@@ -64,7 +68,8 @@ def client(service: str, *, timeout: float | None = None, attempts: int = 3) -> 
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=64,
     )
-    made = _session().create_client(service, config=config)
+    with _making_a_client:  # botocore's session is not for several threads at once
+        made = _session().create_client(service, config=config)
     if service == "dynamodb":
         made.meta.events.register("before-call.dynamodb", _asking)
         made.meta.events.register("after-call.dynamodb", _answered)
