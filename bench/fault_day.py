@@ -42,7 +42,7 @@ from broker_testing.ports import free_port
 from broker_testing.proxy import EXCHANGING
 from broker_testing.sandbox import change_secrets, forget_faults, order_fault
 from broker_testing.trouble import pass_time
-from good_clients import TICK, Heard, Person
+from good_clients import TICK, Heard, Person, end_of_tick
 
 SEED = 20260729
 THREADS = 6
@@ -149,7 +149,7 @@ class Day:
         """These people sign in within so many seconds."""
         for number, provider in enumerate(providers):
             clients = self._clients.setdefault(provider, self._registered(provider))
-            due = clock.now() + self.chance.randrange(within)
+            due = end_of_tick(clock.now() + self.chance.randrange(within))
             chance = random.Random(self.chance.random())  # noqa: S311 - chance of a model, not of a secret
             self.people.append(Person(clients[number % len(clients)], provider, chance, due))
 
@@ -198,7 +198,7 @@ class Day:
         """The fault is over: whoever was told to come back does, and whoever was signing in gets in."""
         end = clock.now() + PATIENCE
         while unserved := [person for person in self.people if not person.lost and _is_unserved(person)]:
-            due = _tick_of(min(person.due for person in unserved))
+            due = min(person.due for person in unserved)
             if due > end:
                 row.lost += len(unserved)
                 for person in unserved:
@@ -207,7 +207,7 @@ class Day:
             self._until(due, row)
 
     def _next_due(self) -> int:
-        return _tick_of(min((person.due for person in self.people if not person.lost), default=sys.maxsize))
+        return min((person.due for person in self.people if not person.lost), default=sys.maxsize)
 
     def _move_to(self, when: int) -> None:
         if (missing := when - clock.now()) > 0:
@@ -229,11 +229,6 @@ class Day:
         """A fault was met."""
         with self._lock:
             self.met += 1
-
-
-def _tick_of(due: int) -> int:
-    """The end of the tick that a moment falls into: nobody comes back earlier than he was told."""
-    return -(-due // TICK) * TICK
 
 
 def _is_unserved(person: Person) -> bool:

@@ -27,7 +27,8 @@ BEFORE_EXPIRY = 30
 PAUSE = (40, 120)
 """Seconds between two requests of a client, from and to."""
 TICK = 5
-"""Seconds. Requests that fall into one tick are sent at the same time, by several threads."""
+"""Seconds. Requests that fall into one tick are sent at the same time, by several threads; but a repetition comes on the second
+that its answer named, as a refresh that was not heard of has to be repeated within the retry window."""
 SIGN_IN = ("authorize", "callback", "code")
 USES = ("userinfo", "refresh", "exchange", "userinfo", "refresh")
 _JSON = {"accept": "application/json"}
@@ -137,7 +138,7 @@ class Person:
                 self.step = next(self._uses)
             case _:
                 self.step = next(self._uses)
-        self.due = now + (1 if self.step in SIGN_IN else self.chance.randint(*PAUSE))
+        self.due = end_of_tick(now + (1 if self.step in SIGN_IN else self.chance.randint(*PAUSE)))
 
     def _come_back(self, heard: Heard, now: int) -> None:
         """The same request again; in the middle of signing in the person begins anew, unless the answer says "later"."""
@@ -146,6 +147,11 @@ class Person:
         self.failed += 1
         if heard.begins_again:
             self.step, self.failed = "authorize", 0
+
+
+def end_of_tick(moment: int) -> int:
+    """When what falls due then is sent."""
+    return -(-moment // TICK) * TICK
 
 
 def _heard(step: str, provider: str, response: requests.Response, repeats: bool) -> Heard:
