@@ -25,10 +25,12 @@ from conformance.wire import assert_alive, assert_dead, assert_error, assert_goe
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
 
-def log_out(base: str, *, method: str = "GET", cookie: str | None = None, **parameters: str) -> requests.Response:
-    """The browser's request to /logout."""
+def log_out(
+    base: str, *, method: str = "GET", cookie: str | None = None, site: str = "same-origin", **parameters: str
+) -> requests.Response:
+    """The browser's request to /logout. `site`: where the page that sends it is, as the browser says."""
     sent = {"params": parameters} if method == "GET" else {"data": parameters}
-    headers = {} if cookie is None else {"cookie": cookie}
+    headers = {"sec-fetch-site": site} if cookie is None else {"sec-fetch-site": site, "cookie": cookie}
     return requests.request(method, f"{base}/logout", headers=headers, timeout=30, allow_redirects=False, **sent)  # type: ignore[arg-type]
 
 
@@ -323,6 +325,8 @@ def test_without_a_hint_the_person_is_asked_first(clients: Clients) -> None:
     changed = form.fields | {"token": form.fields["token"][:-1] + "?"}
     assert_page(log_out(clients.base, method="POST", cookie=asked, **changed), 200, "Sign out?")
     assert_page(log_out(clients.base, cookie=asked, **form.fields), 200, "Sign out?")
+    for site in ("same-site", "cross-site"):
+        assert_page(log_out(clients.base, method="POST", cookie=asked, site=site, **form.fields), 200, "Sign out?")
     assert_alive(client, tokens["access_token"])
     done = log_out(clients.base, method="POST", cookie=asked, **form.fields)
     assert_page(done, 200, "You are signed out")

@@ -189,8 +189,8 @@ def _event_headers(request: HttpRequest) -> dict[str, str]:
 
 
 def _cookies(headers: Sequence[tuple[str, str]]) -> list[str]:
-    pairs = (part.strip() for name, value in headers if name.lower() == "cookie" for part in value.split(";"))
-    return [pair for pair in pairs if pair.partition("=")[0].strip() and "=" in pair]
+    pairs = (part.strip(" \t") for name, value in headers if name.lower() == "cookie" for part in value.split(";"))
+    return [pair for pair in pairs if pair.partition("=")[0].strip(" \t") and "=" in pair]
 
 
 def _query_parameters(query: str) -> dict[str, str]:

@@ -51,6 +51,12 @@ class Request:
         return self.headers.get("origin")
 
     @property
+    def is_of_foreign_page(self) -> bool:
+        """Whether the browser says that a page of another origin made it send this (Fetch Metadata, section 2.3). `origin` does
+        not say so of the broker's own forms: pages whose referrer policy is no-referrer send "null"."""
+        return self.headers.get("sec-fetch-site") in ("cross-site", "same-site")
+
+    @property
     def url(self) -> str:
         """The URL that this request is for, as the metadata names it: under the issuer, without query."""
         return self.issuer + self.path
@@ -140,7 +146,9 @@ def _cookies(event: Mapping[str, Any]) -> dict[str, str]:
         found = event.get("headers", {}).get("cookie", "").split(";")
     cookies: dict[str, str] = {}
     for cookie in found:
-        name, equals, value = cookie.strip().partition("=")
+        # What RFC 6265 section 4.2.1 has between cookies and no more: with U+2000 before its name, a cookie that another host
+        # has planted has no prefix __Host- to the browser.
+        name, equals, value = cookie.strip(" \t").partition("=")
         if equals:
             cookies.setdefault(name, value)
     return cookies

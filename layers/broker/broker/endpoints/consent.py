@@ -76,6 +76,8 @@ def _title(runtime: Runtime, provider: str) -> str:
 
 
 def _decide(request: Request, runtime: Runtime, form: Parameters) -> Response:
+    if request.is_of_foreign_page:
+        raise NotAsked
     asked, client, _, cookie = _open(request, runtime, form)
     token, decision = form.get("token") or "", form.get("decision")
     if not secrets.compare_digest(token.encode(), asked.form_token(client).encode()) or decision not in (

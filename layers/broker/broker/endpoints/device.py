@@ -119,7 +119,8 @@ def _submitted(visit: _Visit, form: Parameters) -> Response:
     """A form came back: first that it is this browser's, then what it says."""
     user_code, decision = device.normalise(form.get("user_code") or ""), form.get("decision")
     expected = visit.token(user_code or "") if decision else visit.token()
-    if not secrets.compare_digest((form.get("token") or "").encode(), expected.encode()):
+    shown_here = secrets.compare_digest((form.get("token") or "").encode(), expected.encode())
+    if not shown_here or visit.request.is_of_foreign_page:
         audit.event("device_page.refused", reason="not the form of this browser")
         return visit.entry(_prefilled(form), _STALE, 400)
     if user_code is None:

@@ -143,8 +143,8 @@ def _without_hint(request: Request, runtime: Runtime, asked: _Asked, parameters:
         raise LogoutRefused("no hint", _BAD_HINT, asked.client.client_id)
     name = cookies.logout_cookie_name(request)
     shown, answered = request.cookies.get(name, ""), parameters.get("token") or ""
-    confirmed = request.method == "POST" and bool(shown) and secrets.compare_digest(shown.encode(), answered.encode())
-    if not confirmed:
+    confirmed = bool(shown) and secrets.compare_digest(shown.encode(), answered.encode())
+    if not confirmed or request.method != "POST" or request.is_of_foreign_page:
         token = secrets.token_urlsafe(32)
         page = logout_page.question(request, asked.client, parameters, token)
         return Response(
