@@ -34,7 +34,7 @@ from broker_testing.journey import (
 )
 from broker_testing.providers import provider_set
 from broker_testing.proxy import ALLOWED, EXCHANGING, REACHING, call, exchange, provider_with
-from broker_testing.registration import OPEN, ask_to_register, metadata, policy_is
+from broker_testing.registration import OPEN, ask_to_register, log_in, manage, metadata, policy_is, registered, visitor
 from broker_testing.sandbox import end_at_provider, order_fault, start_counting
 from broker_testing.signing import DPoPKey
 from broker_testing.trouble import pass_time
@@ -414,6 +414,20 @@ def device_let_in_by_a_foreign_page(base: str) -> None:
         breach_if(victim.post(f"{base}/device", sent).status_code == 303, "a form that the page did not make counts")
 
 
+@attack
+def device_let_in_by_a_form_of_a_neighbour(base: str) -> None:
+    """A host of the same site has planted the attacker's cookie somehow, and its page sends the attacker's own form."""
+    device = Device(_client(base, grant_types=(GRANT_TYPE,), redirect_uris=())).begin()
+    attacker = Browser()
+    entered = attacker.submit(attacker.get(f"{base}/device"), {"user_code": device.user_code})
+    (form,) = forms(entered)
+    cookies = "; ".join(f"{name}={value}" for name, value in attacker.session.cookies.items())
+    for site in ("same-site", "cross-site"):
+        sent = {"cookie": cookies, "sec-fetch-site": site}
+        response = Browser().post(f"{base}/device", form.fields | {"decision": "allow"}, sent)
+        breach_if(response.status_code == 303, f"a {site} form with the attacker's cookie counts")
+
+
 # -- access tokens -------------------------------------------------------------------------------------------------
 
 
@@ -525,6 +539,21 @@ def consent_in_another_browser(base: str) -> None:
     (form,) = forms(page)
     response = other.post(f"{base}/consent", form.fields | {"decision": "allow"})
     breach_if(response.status_code == 303, "another browser answers the question")
+
+
+@attack
+def consent_taken_to_another_host(base: str) -> None:
+    """Who has stolen a client's registration access token lets its answers go to a host of his: the people who once agreed
+    are not asked again, and send him their codes."""
+    with policy_is(OPEN):
+        client = registered(base)
+        log_in(visitor(base, client))
+        stolen = manage(client, "PUT", metadata(client_id=client["client_id"], redirect_uris=[f"https://{EVIL}/cb"]))
+        runtime().forget()
+        login = Login(visitor(base, stolen.json()))
+        response = login.browser.get(login.callback_url())
+        manage(stolen.json(), "DELETE")
+        breach_if(EVIL in urlsplit(_location(response)).netloc, "the code goes to the new host, unasked")
 
 
 @attack
@@ -641,6 +670,20 @@ def cookie_planted_by_a_neighbour(base: str) -> None:
         sent = urlencode({"state": state, "error": "access_denied"})
         response = Browser().get(f"{base}/callback/openid?{sent}", planted)
     breach_if(response.status_code == 303, "a cookie that a neighbour can plant counts")
+
+
+@attack
+def cookie_planted_behind_a_space(base: str) -> None:
+    """The same, with a character before __Host- that the browser takes for a part of the name, and the server for white space."""
+    attacker = Login(_client(base))
+    with _issuer_is("https://broker.example"):
+        started = attacker.start()
+        cookie = started.headers["set-cookie"].partition(";")[0]
+        state = parse_qs(urlsplit(_location(started)).query)["state"][0]
+        sent = urlencode({"state": state, "error": "access_denied"})
+        for space in ("\x85", "\xa0", "\x1f", "\x0b"):
+            response = Browser().get(f"{base}/callback/openid?{sent}", {"cookie": f"other=1;{space}{cookie}"})
+            breach_if(response.status_code == 303, f"a cookie behind {space!r} counts")
 
 
 @attack

@@ -9,7 +9,7 @@ import posixpath
 import re
 import secrets
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -31,6 +31,7 @@ from broker.grants import authorization_code, consent, ending, reconnect_request
 from broker.grants.issuing import Issuer
 from broker.protocol.clients import Client
 from broker.protocol.parameters import Parameters
+from broker.protocol.redirects import origin_of
 from broker.runtime import Runtime, runtime
 from broker.store import grants as grants_store
 from broker.store.grants import Grant, Grants
@@ -168,12 +169,28 @@ def _anybody_ends_a_login(patch: pytest.MonkeyPatch) -> None:
 
 def _consent_is_the_persons_alone(patch: pytest.MonkeyPatch) -> None:
     original = grants_store._consent_id
-    patch.setattr(grants_store, "_consent_id", lambda subject, _: original(subject, "any client"))
+    patch.setattr(
+        grants_store, "_consent_id", lambda subject, _, returns_to: original(subject, "any client", returns_to)
+    )
+
+
+def _consent_is_for_any_host(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(consent, "origin_of", lambda _redirect_uri: "any host")
+
+
+def _any_white_space_between_cookies(patch: pytest.MonkeyPatch) -> None:
+    original = gateway._cookies
+
+    def stripped(event: Mapping[str, Any]) -> dict[str, str]:
+        return original(dict(event) | {"cookies": [cookie.strip() for cookie in event.get("cookies", ())]})
+
+    patch.setattr(gateway, "_cookies", stripped)
 
 
 def _consent_counts_for_every_scope(patch: pytest.MonkeyPatch) -> None:
     def is_needed(broker: Runtime, client: Client, grant: grants_store.Grant) -> bool:
-        return not client.first_party and broker.grants.consent(grant.subject, grant.client_id) is None
+        given = broker.grants.consent(grant.subject, grant.client_id, origin_of(grant.redirect_uri))
+        return not client.first_party and given is None
 
     patch.setattr(consent, "is_needed", is_needed)
 
@@ -496,6 +513,7 @@ DEFENCES: tuple[Defence, ...] = (
         lambda patch: patch.setattr(consent, "is_needed", lambda *_: False),
     ),
     Defence("consent_given_to_another_client", "the client in what is remembered", _consent_is_the_persons_alone),
+    Defence("consent_taken_to_another_host", "the host in what is remembered", _consent_is_for_any_host),
     Defence("consent_given_to_less", "the scope in what is remembered", _consent_counts_for_every_scope),
     Defence("consent_in_another_browser", "the browser's cookie", _cookies_are_not_compared(consent_endpoint, "_open")),
     Defence(
@@ -524,6 +542,11 @@ DEFENCES: tuple[Defence, ...] = (
             "broker.endpoints.device.secrets",
             SimpleNamespace(compare_digest=lambda *_: True, token_urlsafe=secrets.token_urlsafe),
         ),
+    ),
+    Defence(
+        "device_let_in_by_a_form_of_a_neighbour",
+        "what the browser says of where the form is from",
+        lambda patch: patch.setattr(Request, "is_of_foreign_page", False),
     ),
     Defence(
         "access_token_tried_out_by_a_stranger",
@@ -578,6 +601,7 @@ DEFENCES: tuple[Defence, ...] = (
     ),
     Defence("provider_contradicts_itself", "the refusal of repeated parameters", _the_last_of_two_counts),
     Defence("callback_used_again", "the state that is used up", _code_callback_again),
+    Defence("cookie_planted_behind_a_space", "what may stand between cookies", _any_white_space_between_cookies),
     Defence("cookie_planted_by_a_neighbour", "the prefix __Host-", lambda patch: patch.setattr(cookies, "_PREFIX", "")),
     Defence(
         "refresh_cookie_from_a_foreign_page",

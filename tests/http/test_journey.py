@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import jwt
 import pytest
 import requests
 
 from broker import clock
-from broker_testing.journey import Login, refresh, register, revoke, userinfo
+from broker_local.server import LocalBroker
+from broker_testing.journey import CALLBACK, Login, refresh, register, revoke, userinfo
 from sandbox_provider import clock as sandbox_clock
 
 REFRESHING = ("infolobby", "lockitnetwork", "redbooth", "openid")
@@ -106,3 +109,27 @@ def test_where_access_has_no_end_a_login_lives_for_its_absolute_lifetime(base: s
     clock.offset = sandbox_clock.offset = 86400 * 3 + 1
     ended = refresh(login.client, tokens["refresh_token"])
     assert (ended.status_code, ended.json()["error"]) == (400, "invalid_grant")
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (f"{CALLBACK}/", "another path or query at https://app.example"),
+        ("https://user:word@evil.example:8443/secret?a=b", "https://evil.example:8443"),
+        ("https://[", "no URI"),
+    ],
+)
+def test_the_log_says_what_was_wrong_with_a_redirect_uri(
+    base: str, local_broker: LocalBroker, sent: str, told: str
+) -> None:
+    """The person is asked to pass the request's id on, which must lead to more than he can see. No path is repeated."""
+    login = Login(register(base, providers=("openid",)))
+    before = len(local_broker.log_text())
+    page = login.start(redirect_uri=sent)
+    assert page.status_code == 400
+    lines = (json.loads(line) for line in local_broker.log_text()[before:].splitlines() if line.startswith("{"))
+    (entry,) = (line for line in lines if line.get("audit") == "login.refused")
+    assert entry["correlation_id"] == page.headers["x-request-id"]
+    assert entry["client_id"] == login.client.client_id
+    registered = "The address to return to is not registered for this application (redirect_uri)."
+    assert entry["detail"] == f"{registered} Sent: {told}"

@@ -348,17 +348,18 @@ def test_consent_is_given_once_by_the_same_browser(grants: Grants) -> None:
     """Consent given in another browser would be somebody else's."""
     login = claim(grants, begun(grants))
     waiting = finish(grants, login, stage="consent", browser_hash=b"q" * 32, code_hash=b"")
-    consent = Consent("p|1", login.client_id, ("openid",), clock.now() + 500)
+    consent = Consent("p|1", login.client_id, "https://a.example", ("openid",), clock.now() + 500)
     code = replace(waiting, code_hash=CODE, code_sealed=b"resealed", expires_at=clock.now() + 60)
     with pytest.raises(Refused):
         grants.approve(code, browser_hash=BROWSER, consent=consent)
-    assert grants.consent("p|1", login.client_id) is None
+    assert grants.consent("p|1", login.client_id, "https://a.example") is None
     assert won([partial(grants.approve, code, browser_hash=b"q" * 32, consent=consent)] * MANY) == 1
-    assert grants.consent("p|1", login.client_id) == consent
-    assert grants.consent("p|2", login.client_id) is None
+    assert grants.consent("p|1", login.client_id, "https://a.example") == consent
+    assert grants.consent("p|2", login.client_id, "https://a.example") is None
+    assert grants.consent("p|1", login.client_id, "https://b.example") is None
     assert redeem(grants, code).code_sealed == b"resealed"
     clock.offset = 501
-    assert grants.consent("p|1", login.client_id) is None
+    assert grants.consent("p|1", login.client_id, "https://a.example") is None
 
 
 # -- the provider's tokens -----------------------------------------------------------------------------------------

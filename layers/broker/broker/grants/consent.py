@@ -20,7 +20,7 @@ from broker.encoding import b64url
 from broker.grants import ending
 from broker.grants.authorization_code import Established, code_for
 from broker.protocol.clients import Client
-from broker.protocol.redirects import is_on_device
+from broker.protocol.redirects import is_on_device, origin_of
 from broker.runtime import Runtime
 from broker.store.grants import Consent, Grant
 
@@ -61,7 +61,7 @@ def is_needed(runtime: Runtime, client: Client, grant: Grant) -> bool:
         return False
     if not counts_later(client, grant.redirect_uri):
         return True
-    given = runtime.grants.consent(grant.subject, grant.client_id)
+    given = runtime.grants.consent(grant.subject, grant.client_id, origin_of(grant.redirect_uri))
     return given is None or bool(set(asked_for(client, grant)) - set(given.scope))
 
 
@@ -112,7 +112,7 @@ def allow(runtime: Runtime, ring: KeyRing, client: Client, asked: Question) -> s
     grant = asked.grant
     code, waiting = code_for(runtime, ring, grant, asked.contents)
     until = clock.now() + runtime.settings.consent_memory
-    given = Consent(grant.subject, grant.client_id, asked_for(client, grant), until)
+    given = Consent(grant.subject, grant.client_id, origin_of(grant.redirect_uri), asked_for(client, grant), until)
     remembered = given if counts_later(client, grant.redirect_uri) else None
     runtime.grants.approve(waiting, browser_hash=grant.browser_hash, consent=remembered)
     audit.event("consent.given", grant_id=grant.grant_id, client_id=grant.client_id, provider=grant.provider)

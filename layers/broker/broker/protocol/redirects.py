@@ -32,6 +32,24 @@ def is_on_device(redirect_uri: str) -> bool:
     return parts.scheme != "https" or parts.hostname in LOOPBACK_HOSTS
 
 
+def origin_of(redirect_uri: str) -> str:
+    """The site that the answer goes to: scheme, host and port as they stand there; "" without a redirect URI."""
+    parts = urlsplit(redirect_uri)
+    return f"{parts.scheme}://{parts.netloc}" if redirect_uri else ""
+
+
+def mismatch(requested: str, registered: Iterable[str]) -> str:
+    """How a URI that is not registered differs from those that are, for the log: its path and query may hold secrets."""
+    try:
+        parts = urlsplit(requested)
+    except ValueError:
+        return "no URI"
+    site = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    if any(origin_of(uri) == site for uri in registered):
+        return f"another path or query at {site}"
+    return site[:200]
+
+
 def with_parameters(redirect_uri: str, parameters: Sequence[tuple[str, str]]) -> str:
     """`redirect_uri` with the answer's parameters in its query; its own query stays (RFC 6749 section 3.1.2)."""
     answer = "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters)

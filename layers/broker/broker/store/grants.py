@@ -124,10 +124,12 @@ class Grant:
 
 @dataclass(frozen=True)
 class Consent:
-    """What a person agreed to give a client. `expires_at`: epoch seconds."""
+    """What a person agreed to give a client. `returns_to`: origin of the redirect URI, which the person was told; `expires_at`:
+    epoch seconds."""
 
     subject: str
     client_id: str
+    returns_to: str
     scope: tuple[str, ...]
     expires_at: int
 
@@ -311,17 +313,16 @@ class Grants:
             writes.append({"Put": {"TableName": self._table, "Item": item(_consent_values(consent))}})
         self._transact(writes, mark)
 
-    def consent(self, subject: str, client_id: str) -> Consent | None:
-        """What this person agreed to give this client, if that still counts."""
-        answer = call(
-            self._dynamodb.get_item, TableName=self._table, Key=_key(_consent_id(subject, client_id), "consent")
-        )
+    def consent(self, subject: str, client_id: str, returns_to: str) -> Consent | None:
+        """What this person agreed to give this client there, if that still counts."""
+        key = _key(_consent_id(subject, client_id, returns_to), "consent")
+        answer = call(self._dynamodb.get_item, TableName=self._table, Key=key)
         if "Item" not in answer:
             return None
         found = plain(answer["Item"])
         if found["expires_at"] <= clock.now():
             return None
-        return Consent(subject, client_id, tuple(found["scope"]), found["expires_at"])
+        return Consent(subject, client_id, returns_to, tuple(found["scope"]), found["expires_at"])
 
     def redeem(
         self,
@@ -635,14 +636,15 @@ def _key(grant_id: str, part: str = "grant") -> Item:
     return item({"pk": grant_id, "sk": part})
 
 
-def _consent_id(subject: str, client_id: str) -> str:
-    """Hashed, as both have any characters and lengths, and so that the key names nobody."""
-    return "consent#" + b64url(hashlib.sha256(f"{len(subject)}|{subject}|{client_id}".encode()).digest())
+def _consent_id(subject: str, client_id: str, returns_to: str) -> str:
+    """Hashed, as they have any characters and lengths, and so that the key names nobody. The last has no "|" of its own."""
+    named = f"{len(subject)}|{subject}|{client_id}|{returns_to}"
+    return "consent#" + b64url(hashlib.sha256(named.encode()).digest())
 
 
 def _consent_values(consent: Consent) -> dict[str, object]:
     return {
-        "pk": _consent_id(consent.subject, consent.client_id),
+        "pk": _consent_id(consent.subject, consent.client_id, consent.returns_to),
         "sk": "consent",
         "client_id": consent.client_id,
         "scope": consent.scope,
