@@ -46,12 +46,14 @@ Adapt = Callable[[Client, Parameters], Adapted]
 
 
 class NoRedirect(Exception):
-    """The request cannot be answered by a redirect. `explanation` is shown to the person."""
+    """The request cannot be answered by a redirect. `explanation` is shown to the person; `detail`: that, and what only the log
+    has besides."""
 
-    def __init__(self, code: str, explanation: str) -> None:
+    def __init__(self, code: str, explanation: str, sent: str = "") -> None:
         super().__init__(code)
         self.code = code
         self.explanation = explanation
+        self.detail = f"{explanation} Sent: {sent}" if sent else explanation
 
 
 def respond(request: Request, runtime: Runtime, adapt: Adapt = Adapted) -> Response:
@@ -70,7 +72,7 @@ def respond(request: Request, runtime: Runtime, adapt: Adapt = Adapted) -> Respo
         address = replace(return_address(client, parameters), dialect=adapted.dialect)
         return _plain(request, runtime, client, address, parameters)
     except NoReturn as refusal:
-        return _refuse(request, client, NoRedirect("invalid_request", refusal.explanation))
+        return _refuse(request, client, NoRedirect("invalid_request", refusal.explanation, refusal.sent))
     except NoRedirect as refusal:
         return _refuse(request, client, refusal)
     except StoreUnavailable as failure:
@@ -115,7 +117,8 @@ def _client(runtime: Runtime, parameters: Parameters) -> Client:
 
 
 def _refuse(request: Request, client: Client | None, refusal: NoRedirect) -> Response:
-    audit.event("login.refused", client_id=client.client_id if client else None, error=refusal.code)
+    client_id = client.client_id if client else None
+    audit.event("login.refused", client_id=client_id, error=refusal.code, detail=refusal.detail)
     return _page(request, refusal.code, refusal.explanation, 400)
 
 

@@ -6,7 +6,7 @@ with a refresh token in the form (then it is the token endpoint's refresh_token 
 
 from broker.endpoints import client_requests, cookies
 from broker.endpoints.cors import CUSTOM_HEADER
-from broker.endpoints.token import issuer_for, require_own_origin, token_response
+from broker.endpoints.token import issuer_for, refuse_foreign_page, require_own_origin, token_response
 from broker.gateway import Request, Response
 from broker.grants import refresh_token
 from broker.protocol.clients import Client
@@ -28,6 +28,8 @@ def _refresh(request: Request, runtime: Runtime, client: Client, form: Parameter
     if presented is not None:
         if client.refresh_cookie:
             require_own_origin(request, client)  # as at the token endpoint: the answer sets a cookie
+        else:
+            refuse_foreign_page(request, client)
         return token_response(request, client, refresh_token.refresh(runtime, issuer, client, presented, form))
     if not client.refresh_cookie:
         raise OAuthError(INVALID_GRANT, "the parameter refresh_token is missing")

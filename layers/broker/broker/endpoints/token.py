@@ -11,6 +11,7 @@ from broker.protocol.clients import Client
 from broker.protocol.errors import (
     FORBIDDEN_ORIGIN,
     INVALID_DPOP_PROOF,
+    INVALID_REQUEST,
     UNAUTHORIZED_CLIENT,
     UNSUPPORTED_GRANT_TYPE,
     OAuthError,
@@ -47,6 +48,8 @@ def grant(request: Request, runtime: Runtime, client: Client, form: Parameters) 
         # The answer sets a cookie, so a foreign page must not be able to cause it: it would log the browser in as
         # somebody else (login CSRF).
         require_own_origin(request, client)
+    else:
+        refuse_foreign_page(request, client)
     issuer = issuer_for(request, runtime, client)
     if grant_type == "refresh_token":
         return refresh_token.refresh(runtime, issuer, client, form.require("refresh_token"), form)
@@ -80,6 +83,15 @@ def require_own_origin(request: Request, client: Client) -> None:
     """Errors: OAuthError with status 403 unless the request comes from a page of the client."""
     if not is_own_origin(request, client):
         raise OAuthError(FORBIDDEN_ORIGIN, "the Origin is not one of this client's")
+
+
+def refuse_foreign_page(request: Request, client: Client) -> None:
+    """A page of an origin that the client does not have could not read the answer, but a form needs no preflight: its code or
+    refresh token would be used up, unseen. Only for clients that anybody can be, as a backend may pass on what browsers sent
+    it; "null" comes from apps that have no origin. Errors: OAuthError invalid_request, and nothing is consumed."""
+    if client.is_public and client.origins and request.origin not in {None, "null", *client.origins}:
+        page = f"a page of {request.origin}"[:200]
+        raise OAuthError(INVALID_REQUEST, "the Origin is not one of this client's", detail=page)
 
 
 def is_own_origin(request: Request, client: Client) -> bool:

@@ -17,7 +17,7 @@ from broker.protocol.errors import (
     OAuthError,
 )
 from broker.protocol.parameters import Parameters
-from broker.protocol.redirects import is_registered
+from broker.protocol.redirects import is_registered, mismatch
 from broker.protocol.scopes import allowed_scope, check_resources, parse_scope
 
 RESPONSE_TYPES = ("code",)
@@ -30,11 +30,13 @@ _UNSUPPORTED = {"request": REQUEST_NOT_SUPPORTED, "registration": REGISTRATION_N
 
 
 class NoReturn(Exception):
-    """The answer cannot be redirected, because where to is not known to be right. `explanation` is for the person."""
+    """The answer cannot be redirected, because where to is not known to be right. `explanation` is for the person; `sent` for the
+    operator: what is wrong with where the request wanted to be answered, "" if it did not say so once."""
 
-    def __init__(self, explanation: str) -> None:
+    def __init__(self, explanation: str, sent: str = "") -> None:
         super().__init__("invalid_request")
         self.explanation = explanation
+        self.sent = sent
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ def return_address(client: Client, parameters: Parameters) -> ReturnAddress:
         raise NoReturn("The application must say once where to return to (redirect_uri).")
     redirect_uri = asked[0] if asked else client.redirect_uris[0]
     if not is_registered(redirect_uri, client.redirect_uris):
-        raise NoReturn("The address to return to is not registered for this application (redirect_uri).")
+        unregistered = "The address to return to is not registered for this application (redirect_uri)."
+        raise NoReturn(unregistered, mismatch(redirect_uri, client.redirect_uris))
     states, mode = parameters.all("state"), parameters.get("response_mode")
     known_mode = mode if mode in RESPONSE_MODES else "query"
     return ReturnAddress(redirect_uri, states[0] if len(states) == 1 else None, known_mode)
