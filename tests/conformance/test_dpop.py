@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ import jwt
 import pytest
 import requests
 
+from broker.runtime import runtime
 from broker_testing.conformance import ORIGIN, Clients
 from broker_testing.journey import Login, TestClient, change, post_form, refresh, register, userinfo
 from broker_testing.parallel import at_once
@@ -138,8 +139,6 @@ WRONG_CLAIMS: dict[str, Callable[[Claims], Claims]] = {
     "relative htu": lambda _: {"htu": "/token"},
     "htu is a list": lambda right: {"htu": [right["htu"]]},
     "no htu": lambda _: {"htu": None},
-    "old iat": lambda _: {"iat": int(time.time()) - 90},
-    "future iat": lambda _: {"iat": int(time.time()) + 90},
     "iat as text": lambda _: {"iat": str(int(time.time()))},
     "iat is true": lambda _: {"iat": True},
     "no iat": lambda _: {"iat": None},
@@ -289,6 +288,97 @@ def test_a_nonce_gets_old(clients: Clients) -> None:
     assert_wants_nonce(bound.refresh(token, proof=stale))
     fresh = bound.key.proof("POST", bound.token_url, iat=now + 300)
     assert_dpop_tokens(bound.refresh(token, proof=fresh))
+
+
+@pytest.mark.spec("TOK-88", "RFC 9449 8.2")
+def test_an_error_brings_a_nonce_only_where_it_is_news(clients: Clients) -> None:
+    """A library that takes each error with a nonce for use_dpop_nonce would hide from its application what was wrong."""
+    client = clients.public
+    key = DPoPKey()
+    url = f"{client.base}/token"
+    form = {"grant_type": "refresh_token", "refresh_token": "x"} | client.credentials()
+    first = key.post(url, form)
+    assert_wants_nonce(first)
+    again = key.post(url, form)
+    assert_error(again, 400, "invalid_grant")
+    assert again.headers.get("dpop-nonce") in (None, key.nonce)
+    if again.headers.get("dpop-nonce") is not None:  # the nonce changed between the two
+        again = key.post(url, form)
+        assert_error(again, 400, "invalid_grant")
+    assert "dpop-nonce" not in again.headers
+    for nonce in (None, "x"):
+        for form_ in (form, form | {"client_id": "nobody"}):
+            assert key.post(url, form_, key.proof("POST", url, nonce=nonce)).headers["dpop-nonce"]
+
+
+@pytest.mark.local_only
+@pytest.mark.spec("TOK-88", "RFC 9449 8.2")
+def test_an_error_brings_the_new_nonce_while_the_old_one_is_good(clients: Clients) -> None:
+    bound = with_code(clients.public)
+    old = bound.key.nonce
+    pass_time(300)
+    refused = bound.refresh("x")
+    assert_error(refused, 400, "invalid_grant")
+    assert refused.headers["dpop-nonce"] == bound.key.nonce != old
+
+
+@pytest.mark.spec("TOK-88", "RFC 9449 4.3", "RFC 9449 11.1")
+@pytest.mark.parametrize("off", [-900, 900])
+def test_with_a_good_nonce_a_wrong_clock_shuts_nobody_out(clients: Clients, off: int) -> None:
+    """The nonce has the server's time (item 11)."""
+    bound = with_code(clients.public)
+    proof = bound.key.proof("POST", bound.token_url, iat=int(time.time()) + off)
+    tokens = assert_dpop_tokens(bound.redeem(proof))
+    assert_invalid_proof(bound.refresh(tokens["refresh_token"], proof=proof))
+    url = f"{clients.base}/userinfo"
+    asked = bound.key.proof("GET", url, tokens["access_token"], iat=int(time.time()) + off)
+    assert bound.key.userinfo(clients.base, tokens["access_token"], asked).status_code == 200
+    again = bound.key.userinfo(clients.base, tokens["access_token"], asked)
+    assert_dpop_challenge(again, "invalid_dpop_proof")
+
+
+@pytest.mark.local_only
+@pytest.mark.spec("TOK-88", "RFC 9449 11.1")
+@pytest.mark.parametrize("off", [-900, 0, 900])
+def test_a_used_proof_is_remembered_as_long_as_its_nonce_is_good(clients: Clients, off: int) -> None:
+    bound = with_code(clients.public)
+    proof = bound.key.proof("POST", bound.token_url, iat=int(time.time()) + off)
+    token = assert_dpop_tokens(bound.redeem(proof))["refresh_token"]
+    errors = []
+    for _ in range(12):
+        errors.append(bound.refresh(token, proof=proof).json()["error"])
+        pass_time(60)
+    assert errors == sorted(errors), "first it is a replay, then the nonce is too old, and nothing in between"
+    assert errors.count("invalid_dpop_proof") >= 5
+    assert set(errors) == {"invalid_dpop_proof", "use_dpop_nonce"}
+    assert_dpop_tokens(bound.refresh(token))
+
+
+@pytest.mark.spec("TOK-88", "RFC 9449 8")
+def test_a_device_with_a_wrong_clock_is_told_the_nonce(clients: Clients) -> None:
+    """Not that its iat is wrong, which it can do nothing about."""
+    bound = with_code(clients.public)
+    for off in (-900, 900):
+        assert_wants_nonce(
+            bound.redeem(bound.key.proof("POST", bound.token_url, nonce=None, iat=int(time.time()) + off))
+        )
+    bound.tokens()
+
+
+@pytest.mark.local_only
+@pytest.mark.spec("TOK-88", "RFC 9449 4.3", "RFC 9449 11.1")
+def test_where_a_nonce_is_optional_the_iat_tells_the_age(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime(), "settings", replace(runtime().settings, dpop_nonce_required=False))
+    bound = with_code(clients.public)
+    for off in (-90, 90):
+        old = bound.key.proof("POST", bound.token_url, nonce=None, iat=int(time.time()) + off)
+        assert_invalid_proof(bound.redeem(old))
+    proof = bound.key.proof("POST", bound.token_url, nonce=None, iat=int(time.time()) - 30)
+    token = assert_dpop_tokens(bound.redeem(proof))["refresh_token"]
+    assert_invalid_proof(bound.refresh(token, proof=proof))
+    assert_wants_nonce(bound.refresh(token, proof=bound.key.proof("POST", bound.token_url, nonce="x")))
+    wrong_clock = bound.key.proof("POST", bound.token_url, iat=int(time.time()) + 900)
+    assert_dpop_tokens(bound.refresh(token, proof=wrong_clock))
 
 
 @pytest.mark.local_only
@@ -479,8 +569,20 @@ def test_wrong_proofs_at_userinfo(clients: Clients) -> None:
     good = key.proof("GET", url, token)
     assert key.userinfo(clients.base, token, good).status_code == 200
     assert_dpop_challenge(key.userinfo(clients.base, token, good), "invalid_dpop_proof")
-    missing = requests.get(url, headers={"authorization": f"DPoP {token}"}, timeout=30)
+
+
+@pytest.mark.spec("UI-112", "RFC 9449 7.1", "RFC 9449 9")
+@pytest.mark.parametrize("headers", [{}, {"dpop": ""}])
+def test_the_scheme_dpop_without_a_proof(clients: Clients, headers: dict[str, str]) -> None:
+    """What is missing is said, and the nonce for the proof comes with it."""
+    bound = with_code(clients.public)
+    token = bound.tokens()["access_token"]
+    url = f"{clients.base}/userinfo"
+    missing = requests.get(url, headers={"authorization": f"DPoP {token}"} | headers, timeout=30)
     assert_dpop_challenge(missing, "invalid_dpop_proof")
+    assert missing.json()["error_description"] == "the header DPoP with the proof is missing"
+    bound.key.nonce = missing.headers["dpop-nonce"]
+    assert bound.key.userinfo(clients.base, token).status_code == 200
 
 
 @pytest.mark.spec("UI-106", "RFC 9449 7.1")

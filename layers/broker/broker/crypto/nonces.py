@@ -27,18 +27,23 @@ def make(ring: KeyRing, now: int) -> str:
     return b64url(body + _tag(key, body))
 
 
-def is_good(nonce: str, ring: KeyRing, now: int) -> bool:
-    """Whether this is the nonce of the present time window, the one before, or (clocks differ a little) the next."""
+def good_until(nonce: str, ring: KeyRing, now: int) -> int | None:
+    """Epoch seconds from which on this nonce is too old; None when it is not good now.
+
+    Good is the nonce of the present time window, of the one before, and (clocks differ a little) of the next.
+    """
     try:
         raw = from_b64url(nonce)
     except ValueError:
-        return False
+        return None
     if len(raw) != _BODY.size + _TAG_BYTES:
-        return False
+        return None
     body, tag = raw[: _BODY.size], raw[_BODY.size :]
     key_id, window = _BODY.unpack(body)
     key = ring.handle_key_by_id(key_id)
-    return key is not None and abs(window - now // WINDOW) <= 1 and hmac.compare_digest(tag, _tag(key, body))
+    if key is None or abs(window - now // WINDOW) > 1 or not hmac.compare_digest(tag, _tag(key, body)):
+        return None
+    return int(window + 2) * WINDOW
 
 
 def _tag(key: SecretKey, body: bytes) -> bytes:

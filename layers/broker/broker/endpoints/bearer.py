@@ -112,6 +112,15 @@ def check_key(request: Request, runtime: Runtime, token: AccessToken) -> None:
         raise OAuthError(INVALID_TOKEN, "the access token is bound to another key")
 
 
+def with_nonce(request: Request, runtime: Runtime, response: Response) -> Response:
+    """The answer, with a nonce for the next proof where the client uses DPoP or tries to (RFC 9449 section 9)."""
+    if "dpop" not in request.headers and not _uses_dpop(request):
+        return response
+    from broker.endpoints import dpop_proofs
+
+    return dpop_proofs.with_nonce(request, runtime, response)
+
+
 def session_of(runtime: Runtime, token: AccessToken, client: Client, refused: str) -> Session:
     """The login of the token, in one read. `refused`: the audit event to write when it has ended.
 

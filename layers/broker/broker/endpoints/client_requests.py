@@ -28,7 +28,7 @@ def serve(request: Request, runtime: Runtime, step: Step, endpoint: str) -> Resp
         return response
     from broker.endpoints import dpop_proofs
 
-    return dpop_proofs.with_nonce(runtime, response)
+    return dpop_proofs.with_nonce(request, runtime, response)
 
 
 def _serve(request: Request, runtime: Runtime, step: Step, endpoint: str) -> Response:

@@ -71,12 +71,7 @@ class _Failure:
 
 def respond(request: Request, runtime: Runtime) -> Response:
     """Any method of /proxy/{provider}/{path}."""
-    response = _marked(_respond(request, runtime))
-    if "dpop" not in request.headers:
-        return response
-    from broker.endpoints import dpop_proofs
-
-    return dpop_proofs.with_nonce(runtime, response)
+    return bearer.with_nonce(request, runtime, _marked(_respond(request, runtime)))
 
 
 def _marked(response: Response) -> Response:

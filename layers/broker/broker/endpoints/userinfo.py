@@ -54,12 +54,7 @@ _BY_STATUS: dict[int, ErrorKind] = {
 
 def respond(request: Request, runtime: Runtime) -> Response:
     """GET or POST /userinfo."""
-    response = _respond(request, runtime)
-    if "dpop" not in request.headers:
-        return response
-    from broker.endpoints import dpop_proofs
-
-    return dpop_proofs.with_nonce(runtime, response)
+    return bearer.with_nonce(request, runtime, _respond(request, runtime))
 
 
 def _respond(request: Request, runtime: Runtime) -> Response:

@@ -1,6 +1,7 @@
 """DPoP proofs (RFC 9449): a JWT per request with which a client shows that it holds the key its tokens are bound to.
 
-Pure checks of one proof against one request. Whether its nonce is the server's and its jti is new is for the caller to know.
+Pure checks of one proof against one request. Whether its nonce is the server's and its jti is new is for the caller to know, and
+so is whether its time must be looked at: a good nonce tells it better than `iat` (section 4.3, item 11).
 Must never believe a proof whose signature is not by the key in its own header.
 """
 
@@ -33,20 +34,22 @@ class Proof:
     Attributes:
         jkt: thumbprint of its key (RFC 7638), in base64url.
         nonce: the server's nonce that it has, None if it has none.
-        expires_at: epoch seconds from which on it is too old.
+        issued_at: its iat, epoch seconds by the client's clock.
     """
 
     jkt: str
     jti: str
     nonce: str | None = field(repr=False)
-    expires_at: int
+    issued_at: int
 
 
-def read(header: str, *, method: str, url: str, now: int, access_token: str | None = None) -> Proof:
-    """The proof in a DPoP header (section 4.3). `url`: the endpoint's, as the metadata names it; `now`: epoch seconds.
+def read(header: str, *, method: str, url: str, access_token: str | None = None) -> Proof:
+    """The proof in a DPoP header (section 4.3), whenever it was made. `url`: the endpoint's, as the metadata names it.
 
     `access_token`: the token that comes with it, at a resource. Errors: OAuthError invalid_dpop_proof.
     """
+    if not header:
+        raise OAuthError(INVALID_DPOP_PROOF, "the header DPoP with the proof is missing")
     try:
         # Two DPoP headers come joined by a comma, which no JWT has.
         jwt = jws.read(header)
@@ -59,14 +62,31 @@ def read(header: str, *, method: str, url: str, now: int, access_token: str | No
     if access_token is not None and not _is_hash(jwt.claims.get("ath"), access_token):
         raise _invalid("its ath is not the hash of the access token")
     issued_at = jws.numeric_date(jwt.claims.get("iat"))
-    if issued_at is None or abs(now - issued_at) > WINDOW:
-        raise _invalid(f"its iat is not within {WINDOW} seconds of now")
+    if issued_at is None:
+        raise _invalid("its iat is not a time")
     jti, nonce = jwt.claims.get("jti"), jwt.claims.get("nonce")
     if not isinstance(jti, str) or not 0 < len(jti) <= MAX_JTI:
         raise _invalid(f"its jti is not a string of 1 to {MAX_JTI} characters")
     if nonce is not None and not isinstance(nonce, str):
         raise _invalid("its nonce is not a string")
-    return Proof(jkt, jti, nonce, issued_at + WINDOW + 1)
+    return Proof(jkt, jti, nonce, issued_at)
+
+
+def fresh_until(proof: Proof, now: int) -> int:
+    """Epoch seconds from which on a proof without a nonce is too old. Errors: OAuthError invalid_dpop_proof when `now` is not
+    within its window (section 11.1)."""
+    if abs(now - proof.issued_at) > WINDOW:
+        raise _invalid(f"its iat is not within {WINDOW} seconds of now, and it has no nonce")
+    return proof.issued_at + WINDOW + 1
+
+
+def claimed_nonce(header: str) -> str | None:
+    """The nonce that a DPoP header has, whoever signed it: good for nothing but to see whether the client knows the newest."""
+    try:
+        nonce = jws.read(header).claims.get("nonce")
+    except jws.BadJWT:
+        return None
+    return nonce if isinstance(nonce, str) else None
 
 
 def check_jkt(jkt: str | None) -> str | None:
