@@ -167,6 +167,16 @@ def test_oidc_client_ts_with_dpop(open_app: OpenApp) -> None:
     assert app.run("token => app.userinfo(token)", renewed["access_token"]) == 200
 
 
+def test_oidc_client_ts_with_dpop_is_told_that_the_login_has_ended(open_app: OpenApp) -> None:
+    """It repeats what failed with a nonce, and if that fails with a nonce as well the application sees no OAuth error."""
+    app = open_app("oidc_client_ts", dpop=True)
+    app.sign_in()
+    app.run("app.endUnseen()")
+    failures = [app.run("app.renewalError()") for _ in range(2)]
+    assert [(failure["name"], failure["error"]) for failure in failures] == [("ErrorResponse", "invalid_grant")] * 2
+    assert min(failure["calls"] for failure in failures) == 1, "the nonce may change before one of them, not before both"
+
+
 def test_appauth(open_app: OpenApp) -> None:
     """Redirect, code, profile, refresh, revocation."""
     app = open_app("appauth")

@@ -55,6 +55,20 @@ window.app = {
   renewAt: (moment) => {
     window.renewal = new Promise((done) => setTimeout(done, moment - Date.now())).then(window.app.renew);
   },
+  /** Ends the login as another device of the person's would: the library does not know. */
+  endUnseen: async () => {
+    const { revocation_endpoint: url } = await manager.metadataService.getMetadata();
+    const { refresh_token: token } = await manager.getUser();
+    await fetch(url, { method: 'POST', body: new URLSearchParams({ client_id: settings.client_id, token }) });
+  },
+  /** What an application is told when its renewal fails: the kind of error, what OAuth calls it, and how many calls it took. */
+  renewalError: async () => {
+    const { token_endpoint: url } = await manager.metadataService.getMetadata();
+    performance.clearResourceTimings();
+    const failure = await manager.signinSilent().then(() => null, (error) => error);
+    const calls = performance.getEntriesByType('resource').filter((call) => call.name === url);
+    return { name: failure?.name, error: failure?.error, calls: calls.length };
+  },
   revoke: () => manager.revokeTokens(['access_token', 'refresh_token']),
   signOut: () => manager.signoutRedirect({ state: 'bye' }),
   userinfo: (token) => userinfo(token),
