@@ -310,6 +310,7 @@ def _token_from_the_query(patch: pytest.MonkeyPatch) -> None:
     def lenient(request: Request, *, in_form: bool) -> str:
         return request.query().get("access_token") or original(request, in_form=in_form)
 
+    patch.setattr(bearer, "refuse_token_in_query", lambda _: None)
     patch.setattr(bearer, "token_text", lenient)
 
 

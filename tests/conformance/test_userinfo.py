@@ -17,7 +17,7 @@ import pytest
 import requests
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from broker_testing.conformance import Clients
+from broker_testing.conformance import RESOURCE, Clients
 from broker_testing.journey import Login, TestClient, change, refresh, revoke, userinfo
 from broker_testing.trouble import pass_time, store_refuses
 from conformance.wire import (
@@ -151,8 +151,23 @@ def test_an_expired_token(clients: Clients, kind: str) -> None:
     pass_time(tokens["expires_in"] - 2)
     assert_alive(client, tokens["access_token"])
     pass_time(3)
-    assert_invalid_token(userinfo(clients.base, tokens["access_token"]))
+    refused = userinfo(clients.base, tokens["access_token"])
+    assert_invalid_token(refused)
+    assert refused.json()["error_description"] == "the access token has expired"
     assert_alive(client, assert_tokens(refresh(client, tokens["refresh_token"]))["access_token"])
+
+
+@pytest.mark.spec("UI-107", "RFC 8707 2.2")
+def test_a_token_for_another_resource(clients: Clients) -> None:
+    """Told apart from what is no access token at all: the developer has to ask for another one, not to look for a fault in it."""
+    tokens = Login(clients.resources).tokens(resource=RESOURCE)
+    refused = userinfo(clients.base, tokens["access_token"])
+    assert_invalid_token(refused)
+    assert "for another resource" in refused.json()["error_description"]
+    for other in (tokens["id_token"], tokens["refresh_token"], "x", f"{tokens['access_token'][:-8]}AAAAAAAA"):
+        garbage = userinfo(clients.base, other)
+        assert_invalid_token(garbage)
+        assert "no access token of this issuer" in garbage.json()["error_description"]
 
 
 @pytest.mark.spec("UI-107", "RFC 7009 2.1")
@@ -246,9 +261,11 @@ def with_two_headers(url: str, *values: str) -> tuple[int, dict[str, Any]]:
 def test_a_token_in_the_query_is_not_accepted(clients: Clients) -> None:
     token = token_of(clients.public)
     for method in ("GET", "POST"):
-        response = ask(clients.base, method, query={"access_token": token})
-        assert response.status_code in (400, 401), response.text
-        assert "sub" not in response.text
+        for authorization in (None, f"Bearer {token}"):
+            response = ask(clients.base, method, query={"access_token": token}, authorization=authorization)
+            assert_invalid_request(response)
+            assert "Authorization header" in response.json()["error_description"]
+    assert_alive(clients.public, token)
 
 
 @pytest.mark.spec("UI-109", "RFC 6750 2.2")

@@ -43,9 +43,23 @@ def access_token(request: Request, runtime: Runtime, *, in_form: bool) -> Access
     """
     text = token_text(request, in_form=in_form)
     token = tokens.read_access_token(text, runtime.keys.ring(), request.issuer)
-    if token is None or request.issuer not in token.audience:
-        raise OAuthError(INVALID_TOKEN, "the access token is not valid here, or has expired")
+    if token is None:
+        raise _why_unreadable(request, runtime, text)
+    if request.issuer not in token.audience:
+        raise OAuthError(
+            INVALID_TOKEN, "the access token is for another resource (audience), it was asked for with resource"
+        )
     return token
+
+
+def _why_unreadable(request: Request, runtime: Runtime, text: str) -> OAuthError:
+    """Only who holds a genuine token learns that it has expired, and he can read that in it."""
+    genuine = tokens.read_access_token(text, runtime.keys.ring(), request.issuer, even_expired=True)
+    if genuine is not None:
+        return OAuthError(INVALID_TOKEN, "the access token has expired")
+    return OAuthError(
+        INVALID_TOKEN, "this is no access token of this issuer (nor are an ID token and a refresh token one)"
+    )
 
 
 def token_text(request: Request, *, in_form: bool) -> str:
@@ -66,6 +80,17 @@ def token_text(request: Request, *, in_form: bool) -> str:
         # API Gateway joins two Authorization headers with a comma, which no token has.
         raise OAuthError(INVALID_REQUEST, "the Authorization header must have exactly one access token")
     return text
+
+
+def refuse_token_in_query(request: Request) -> None:
+    """Errors: OAuthError invalid_request for an access token in the URL, which logs and histories keep (RFC 9700 section 4.3.2),
+    beside a good one too: it is out, and whoever sent it has to know."""
+    try:
+        found = "access_token" in request.query()
+    except MalformedParameters:
+        return
+    if found:
+        raise OAuthError(INVALID_REQUEST, "the access token must be in the Authorization header, never in the URL")
 
 
 def _token_in_body(request: Request) -> str | None:

@@ -64,6 +64,7 @@ def _respond(request: Request, runtime: Runtime) -> Response:
         return method_not_allowed("GET", "POST")
     client: Client | None = None
     try:
+        bearer.refuse_token_in_query(request)
         token = bearer.access_token(request, runtime, in_form=True)
         client = bearer.client_of(runtime, token)
         bearer.check_key(request, runtime, token)
