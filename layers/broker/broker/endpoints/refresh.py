@@ -10,7 +10,7 @@ from broker.endpoints.token import issuer_for, refuse_foreign_page, require_own_
 from broker.gateway import Request, Response
 from broker.grants import refresh_token
 from broker.protocol.clients import Client
-from broker.protocol.errors import FORBIDDEN_ORIGIN, INVALID_GRANT, UNAUTHORIZED_CLIENT, OAuthError
+from broker.protocol.errors import FORBIDDEN_ORIGIN, INVALID_GRANT, INVALID_REQUEST, UNAUTHORIZED_CLIENT, OAuthError
 from broker.protocol.parameters import Parameters
 from broker.runtime import Runtime
 
@@ -32,7 +32,9 @@ def _refresh(request: Request, runtime: Runtime, client: Client, form: Parameter
             refuse_foreign_page(request, client)
         return token_response(request, client, refresh_token.refresh(runtime, issuer, client, presented, form))
     if not client.refresh_cookie:
-        raise OAuthError(INVALID_GRANT, "the parameter refresh_token is missing")
+        raise OAuthError(
+            INVALID_REQUEST, "the parameter refresh_token is missing, and this client has no refresh cookie"
+        )
     kept = token_in_cookie(request, client)
     if kept is None:
         raise OAuthError(INVALID_GRANT, "there is no refresh cookie, please log in")
