@@ -452,7 +452,9 @@ def test_a_method_without_a_challenge(clients: Clients, kind: str) -> None:
 )
 def test_a_scope_that_the_client_may_not_have(clients: Clients, scope: str) -> None:
     login = Login(clients.public)
-    assert_error_redirect(login, login.start(scope=scope), "invalid_scope")
+    answer = assert_error_redirect(login, login.start(scope=scope), "invalid_scope")
+    if "unknown" in scope:
+        assert "the scope 'unknown'" in answer["error_description"]
 
 
 @pytest.mark.spec("AUTHZ-31", "RFC 6749 3.3")
@@ -491,7 +493,9 @@ def test_a_scope_of_another_client_is_not_this_ones(clients: Clients) -> None:
 )
 def test_a_resource_that_is_not_the_clients(clients: Clients, resource: str) -> None:
     login = Login(clients.resources)
-    assert_error_redirect(login, login.start(resource=resource), "invalid_target")
+    answer = assert_error_redirect(login, login.start(resource=resource), "invalid_target")
+    if resource.isprintable() and "\\" not in resource:
+        assert f"the resource '{resource}'" in answer["error_description"]
 
 
 @pytest.mark.spec("AUTHZ-32", "RFC 8707 2.2")

@@ -43,6 +43,26 @@ def test_what_is_granted_is_what_was_asked_or_all() -> None:
     with pytest.raises(OAuthError) as refused:
         allowed_scope(("email", "admin"), ["openid", "email"])
     assert refused.value.kind.code == "invalid_scope"
+    assert "'admin'" in refused.value.description
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("read:orders", "'read:orders'"),
+        ("<script>alert(1)</script>", "'?script?alert(1)?/script?'"),
+        ("x" * 101, f"'{'x' * 100}...'"),
+        ('é"\\\n', "'?'??'"),
+    ],
+)
+def test_a_refused_value_is_repeated_in_harmless_characters(sent: str, shown: str) -> None:
+    """RFC 6749 section 4.1.2.1; and no markup, for a client that shows a description as it comes."""
+    with pytest.raises(OAuthError) as scope:
+        allowed_scope((sent,), ["openid"])
+    with pytest.raises(OAuthError) as resource:
+        check_resources([sent], [API])
+    assert shown in scope.value.description
+    assert shown in resource.value.description
 
 
 def test_the_brokers_own_scopes_are_not_passed_on() -> None:

@@ -57,6 +57,9 @@ BAD_GATEWAY = ErrorKind("temporarily_unavailable", 502)
 GATEWAY_TIMEOUT = ErrorKind("temporarily_unavailable", 504)
 TOO_MANY_REQUESTS = ErrorKind("temporarily_unavailable", 429)
 
+MAX_QUOTED = 100
+"""Characters of a value of the request's that a description repeats."""
+_MARKUP = re.compile(r"[<>&]")
 _NOT_ALLOWED = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 
 
@@ -91,3 +94,10 @@ class OAuthError(Exception):
 def wire_text(text: str) -> str:
     """`text` in the characters that error_description allows (RFC 6749 section 5.2); others become '?'."""
     return _NOT_ALLOWED.sub("?", text.replace('"', "'"))
+
+
+def quoted(value: str) -> str:
+    """A value that the request sent, for a description that says which one is wrong. Without markup: some client may show a
+    description as it comes, and anybody can send its users to an authorization request with any value."""
+    shown = value if len(value) <= MAX_QUOTED else f"{value[:MAX_QUOTED]}..."
+    return f"'{_MARKUP.sub('?', shown)}'"

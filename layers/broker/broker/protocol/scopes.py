@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from broker.protocol.clients import MAX_ENTRIES, OIDC_SCOPES
-from broker.protocol.errors import INVALID_SCOPE, INVALID_TARGET, OAuthError
+from broker.protocol.errors import INVALID_SCOPE, INVALID_TARGET, OAuthError, quoted
 
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
@@ -45,8 +45,9 @@ def allowed_scope(asked: tuple[str, ...] | None, allowed: Sequence[str]) -> tupl
     """
     if not asked:
         return tuple(allowed)
-    if set(asked) - set(allowed):
-        raise OAuthError(INVALID_SCOPE, "the scope has something that this client may not ask for")
+    refused = [scope for scope in asked if scope not in allowed]
+    if refused:
+        raise OAuthError(INVALID_SCOPE, f"this client may not ask for the scope {quoted(' '.join(refused))}")
     return asked
 
 
@@ -61,5 +62,6 @@ def check_resources(asked: Sequence[str], allowed: Sequence[str]) -> tuple[str, 
     for resource in resources:
         # Known first: what nobody registered is not parsed, for a parser may choke on it.
         if resource not in allowed or "#" in resource or "\\" in resource or not urlsplit(resource).scheme:
-            raise OAuthError(INVALID_TARGET, "the resource is unknown, or not an absolute URI without a fragment")
+            why = "is not one that this client may ask for, or not an absolute URI without a fragment"
+            raise OAuthError(INVALID_TARGET, f"the resource {quoted(resource)} {why}")
     return resources
