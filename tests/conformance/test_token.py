@@ -382,7 +382,10 @@ def test_a_wrong_verifier(clients: Clients) -> None:
     """Missing, of another login, or the challenge itself, which everybody can read in the URL; then the right one."""
     login = with_code(clients.public)
     for verifier in (None, "", pkce_pair()[0], login.parameters["code_challenge"]):
-        assert_error(login.redeem(code_verifier=verifier), 400, "invalid_grant")
+        refused = login.redeem(code_verifier=verifier)
+        assert_error(refused, 400, "invalid_grant")
+        why = "does not match the code_challenge" if verifier else "is missing"
+        assert refused.json()["error_description"] == f"code_verifier {why}"
     tokens = assert_tokens(login.redeem())
     assert_alive(login.client, tokens["access_token"])
 
@@ -408,10 +411,16 @@ def test_a_verifier_that_breaks_the_rules(clients: Clients) -> None:
 
 @pytest.mark.spec("TOK-77", "RFC 7636 7.1")
 def test_guessing_verifiers_ends_a_code(clients: Clients) -> None:
-    login = with_code(clients.public)
-    for _ in range(5):
-        assert_error(login.redeem(code_verifier=pkce_pair()[0]), 400, "invalid_grant")
-    assert_error(login.redeem(), 400, "invalid_grant")
+    """Who has the right verifier is told so; whoever guesses never learns that it is of no use any more."""
+    for wrong in ({"code_verifier": pkce_pair()[0]}, {"redirect_uri": "https://evil.example/callback"}):
+        login = with_code(clients.public)
+        answers = [login.redeem(**wrong) for _ in range(7)]
+        for answer in answers:
+            assert_error(answer, 400, "invalid_grant")
+        assert len({answer.text for answer in answers}) == 1
+        late = login.redeem()
+        assert_error(late, 400, "invalid_grant")
+        assert "tried too often" in late.json()["error_description"]
 
 
 @pytest.mark.spec("TOK-77", "RFC 7636 4.1")

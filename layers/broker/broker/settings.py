@@ -34,7 +34,7 @@ class Settings:
         idle_lifetime: of a refresh token that is not used.
         absolute_lifetime: of a login, however often it is refreshed.
         retry_window: how long the predecessor of a refresh token gets the same successor; 0 is strict OAuth 2.1.
-        code_attempts: wrong verifiers that a code survives.
+        code_attempts: attempts with a wrong verifier, redirect_uri or DPoP key that use a code up.
         assertion_lifetime: how far ahead the end of a client assertion may be (private_key_jwt).
         dpop_nonce_required: DPoP proofs must have a nonce of the server (RFC 9449 section 8).
         event_bus: name of the EventBridge bus for events about links; empty = no events.

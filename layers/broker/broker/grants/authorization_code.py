@@ -201,7 +201,10 @@ def _diagnose(
     if grant.stage == "code" and set(issuer.grantable(asked.resource)) - set(grant.resource):
         return "resource", OAuthError(INVALID_TARGET, "the resource was not part of the authorization request")
     if grant.stage == "code":
-        return "too many attempts", gone
+        # Only who has the verifier comes as far as this: who guesses hears about his guess, never that none is left.
+        return "too many attempts", OAuthError(
+            INVALID_GRANT, "the code was tried too often with wrong values, please log in again"
+        )
     if grant.stage == "active" and ending.end(runtime, issuer.url, handle.grant_id, "code_replay"):
         audit.event("code.replayed", grant_id=handle.grant_id, client_id=client.client_id)
     return "used", gone
@@ -224,6 +227,8 @@ def _mismatch(grant: Grant, asked: _Asked) -> OAuthError:
         return OAuthError(
             INVALID_REQUEST, "code_verifier is there, but the authorization request had no code_challenge"
         )
+    if asked.challenge is None:
+        return OAuthError(INVALID_GRANT, "code_verifier is missing")
     return OAuthError(INVALID_GRANT, "code_verifier does not match the code_challenge")
 
 

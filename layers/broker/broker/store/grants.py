@@ -44,7 +44,7 @@ class Grant:
         code_jkt: thumbprint of the DPoP key that the code is bound to (RFC 9449 section 10), None if to none.
         refresh_jkt: of the key that the refresh token of a public client is bound to (section 5); bound_from: the first
             generation that is.
-        attempts: wrong verifiers that the code has met.
+        attempts: with a wrong verifier, redirect_uri or DPoP key that the code has met.
         device_key: public key of the device that waits for this login (RFC 8628), whose private key is the device code's
             secret and code_hash the hash of that; device_until: when the device code ends.
         poll_interval: seconds between its polls; poll_after: when it may poll next.
