@@ -174,7 +174,9 @@ def test_oidc_client_ts_with_dpop_is_told_that_the_login_has_ended(open_app: Ope
     app.run("app.endUnseen()")
     failures = [app.run("app.renewalError()") for _ in range(2)]
     assert [(failure["name"], failure["error"]) for failure in failures] == [("ErrorResponse", "invalid_grant")] * 2
-    assert min(failure["calls"] for failure in failures) == 1, "the nonce may change before one of them, not before both"
+    assert min(failure["calls"] for failure in failures) == 1, (
+        "the nonce may change before one of them, not before both"
+    )
 
 
 def test_appauth(open_app: OpenApp) -> None:

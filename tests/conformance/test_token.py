@@ -651,9 +651,26 @@ def test_preflight(clients: Clients, path: str) -> None:
     assert response.headers["access-control-allow-origin"] == origin
     allowed = {name.lower() for name in re.split(r",\s*", response.headers["access-control-allow-headers"])}
     assert {"content-type", "authorization", "dpop"} <= allowed
+    assert {"traceparent", "tracestate", "baggage", "sentry-trace"} <= allowed, "an SDK that traces calls adds them"
     methods = set(re.split(r",\s*", response.headers["access-control-allow-methods"]))
     assert methods == ({"GET", "POST"} if path == "/userinfo" else {"POST"})
     assert "origin" in response.headers["vary"].lower()
+
+
+@pytest.mark.spec("TOK-85", "RFC 9110 15.5.6")
+@pytest.mark.parametrize(
+    "path", ["/token", "/refresh", "/revoke", "/par", "/introspect", "/device_authorization", "/userinfo"]
+)
+def test_a_page_can_read_that_the_method_is_wrong(clients: Clients, path: str) -> None:
+    """`fetch(url)` is a GET, which needs no preflight."""
+    origin = clients.public.registered.origins[0]
+    method = "PUT" if path == "/userinfo" else "GET"
+    response = requests.request(method, f"{clients.base}{path}", headers={"origin": origin}, timeout=30)
+    assert_method_not_allowed(response, *(("GET", "POST") if path == "/userinfo" else ("POST",)))
+    assert response.headers["access-control-allow-origin"] == origin
+    stranger = requests.request(method, f"{clients.base}{path}", headers={"origin": "https://evil.example"}, timeout=30)
+    assert_method_not_allowed(stranger, *(("GET", "POST") if path == "/userinfo" else ("POST",)))
+    assert "access-control-allow-origin" not in stranger.headers
 
 
 def preflight_of(client: TestClient, path: str, origin: str) -> requests.Response:

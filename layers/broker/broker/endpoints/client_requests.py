@@ -35,7 +35,7 @@ def _serve(request: Request, runtime: Runtime, step: Step, endpoint: str) -> Res
     if request.method == "OPTIONS":
         return cors.preflight(request, runtime, "POST")
     if request.method != "POST":
-        return method_not_allowed("POST")
+        return method_not_allowed("POST", headers=cors.headers_of_error(request, runtime, None))
     try:
         form = request.strict_form()
     except OAuthError as error:

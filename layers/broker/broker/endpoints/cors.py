@@ -9,7 +9,9 @@ from broker.store.aws import StoreUnavailable
 
 CUSTOM_HEADER = "x-requested-with"
 """A header that a foreign page cannot send without a preflight: required where a cookie is the credential."""
-
+TRACING_HEADERS = ("traceparent", "tracestate", "baggage", "sentry-trace")
+"""What the SDKs that trace a page's requests add to them (W3C Trace Context, W3C Baggage, Sentry). Nothing here reads them and
+they are no credentials, but a browser drops a request with a header that its preflight was not granted."""
 
 _EXPOSED = ("WWW-Authenticate", "Retry-After", "X-Request-Id", "DPoP-Nonce", "RateLimit", "RateLimit-Policy")
 
@@ -19,7 +21,8 @@ def preflight(request: Request, runtime: Runtime, methods: str, further_headers:
 
     `further_headers`: that a script may send here, beside those that it may send everywhere.
     """
-    allowed_headers = ("Content-Type", "Authorization", "DPoP", CUSTOM_HEADER.title(), *further_headers)
+    usual = ("Content-Type", "Authorization", "DPoP", *(name.title() for name in (CUSTOM_HEADER, *TRACING_HEADERS)))
+    allowed_headers = dict.fromkeys((*usual, *further_headers))
     origin = request.origin
     if origin is None or not runtime.directory.origin_is_listed(origin):
         return Response(204, headers={"vary": "Origin", "allow": methods})

@@ -12,7 +12,6 @@ from broker.protocol.errors import INVALID_DPOP_PROOF, USE_DPOP_NONCE, OAuthErro
 from broker.runtime import Runtime
 from broker.store.aws import StoreUnavailable
 
-
 MARGIN = 60
 """Seconds that the mark of a used proof outlives the proof: nobody's clock, and no slow request, gets between the two."""
 

@@ -92,10 +92,10 @@ def error_response(error: OAuthError, headers: Mapping[str, str] | None = None) 
     return json_response(document, error.kind.status, extra)
 
 
-def method_not_allowed(*allowed: str) -> Response:
-    """405 with Allow (RFC 9110 section 15.5.6)."""
+def method_not_allowed(*allowed: str, headers: Mapping[str, str] | None = None) -> Response:
+    """405 with Allow (RFC 9110 section 15.5.6). `headers`: CORS, where a script may call the endpoint."""
     document = {"error": "invalid_request", "error_description": f"use {' or '.join(allowed)}"}
-    return json_response(document, 405, {"allow": ", ".join(allowed)})
+    return json_response(document, 405, {**(headers or {}), "allow": ", ".join(allowed)})
 
 
 def _without_body_on_head(request: Request, response: Response) -> Response:

@@ -22,7 +22,7 @@ def respond(request: Request, runtime: Runtime) -> Response:
             | {"access-control-allow-methods": "GET, HEAD", "access-control-allow-headers": "*", "allow": "GET, HEAD"},
         )
     if request.method not in ("GET", "HEAD"):
-        return method_not_allowed("GET", "HEAD")
+        return method_not_allowed("GET", "HEAD", headers={"access-control-allow-origin": "*"})
     if request.path == form_post.SCRIPT_PATH:
         return Response(200, form_post.SCRIPT, _PUBLIC | {"content-type": "text/javascript; charset=utf-8"})
     if request.path == JWKS_PATH:

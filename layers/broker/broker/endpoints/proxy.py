@@ -84,7 +84,7 @@ def _respond(request: Request, runtime: Runtime) -> Response:
     if request.method == "OPTIONS":
         return cors.preflight(request, runtime, ", ".join(SERVED), _header_names(request, runtime))
     if request.method not in SERVED:
-        return method_not_allowed(*SERVED)
+        return method_not_allowed(*SERVED, headers=cors.headers_of_error(request, runtime, None))
     try:
         token = bearer.access_token(request, runtime, in_form=False)
     except NoCredentials:

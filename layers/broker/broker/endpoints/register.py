@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from broker import audit, clock
+from broker.endpoints import cors
 from broker.endpoints.entry import error_response, json_response, method_not_allowed, unavailable
 from broker.endpoints.rate_limits import Gate
 from broker.gateway import Request, Response
@@ -42,6 +43,7 @@ MANAGED_BY_SERVER = (
 )
 """Members that an update must not have (RFC 7592 section 2.2)."""
 
+_HEADERS = ("Content-Type", "Authorization", "MCP-Protocol-Version")
 _ANY_ORIGIN = {"access-control-allow-origin": "*", "access-control-expose-headers": "WWW-Authenticate, Retry-After"}
 
 
@@ -236,7 +238,7 @@ def _challenge(request: Request, error: OAuthError) -> dict[str, str]:
 def _preflight(methods: tuple[str, ...]) -> Response:
     headers = {
         "access-control-allow-methods": ", ".join(methods),
-        "access-control-allow-headers": "Content-Type, Authorization, MCP-Protocol-Version",
+        "access-control-allow-headers": ", ".join((*_HEADERS, *(name.title() for name in cors.TRACING_HEADERS))),
         "access-control-max-age": "600",
         "allow": ", ".join(methods),
     }

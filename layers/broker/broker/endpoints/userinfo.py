@@ -61,7 +61,7 @@ def _respond(request: Request, runtime: Runtime) -> Response:
     if request.method == "OPTIONS":
         return cors.preflight(request, runtime, "GET, POST")
     if request.method not in ("GET", "HEAD", "POST"):
-        return method_not_allowed("GET", "POST")
+        return method_not_allowed("GET", "POST", headers=cors.headers_of_error(request, runtime, None))
     client: Client | None = None
     try:
         bearer.refuse_token_in_query(request)

@@ -36,7 +36,7 @@ def respond(request: Request, runtime: Runtime) -> Response:
     if request.method == "OPTIONS":
         return _preflight(request, runtime, dialect.profile)
     if request.method not in ("GET", "HEAD"):
-        return method_not_allowed("GET")
+        return method_not_allowed("GET", headers=_cors(request, runtime, None, dialect.profile))
     return _answer(request, runtime, dialect, dialect.profile)
 
 
