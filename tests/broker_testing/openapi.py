@@ -15,8 +15,8 @@ from broker_local.server import PROJECT
 from broker_local.template import Route
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-TELLING = ("location", "set-cookie")
-"""Headers that no answer has unless it is described with them."""
+TELLING = ("location", "set-cookie", "www-authenticate", "dpop-nonce", "allow", "retry-after", "access-control-")
+"""Headers, or beginnings of their names, that no answer has unless it is described with them."""
 ANY_TYPE = "*/*"
 BY_THE_GATEWAY = (400, 404, 413, 414, 431)
 """What the gateway answers by itself, with a message and nothing else."""
@@ -76,7 +76,7 @@ def _of_another_method(path: str, status: int, headers: Mapping[str, str]) -> st
 
 def _of_content(answer: dict[str, Any], headers: Mapping[str, str], body: bytes) -> str | None:
     known = {name.lower() for name in answer.get("headers", {})}
-    undescribed = [name for name in TELLING if name in headers and name not in known]
+    undescribed = [name for name in headers if name.startswith(TELLING) and name not in known]
     if undescribed:
         return f"it has the header {undescribed[0]}"
     if not body:

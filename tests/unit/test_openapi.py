@@ -81,6 +81,9 @@ def test_every_answer_says_how_long_it_may_be_kept() -> None:
         ("POST", "/token", 400, {"content-type": "application/json"}, b'{"error": "made_up", "error_description": ""}'),
         ("POST", "/token", 400, {"location": "https://app.example/"}, b""),
         ("GET", "/userinfo", 200, {"set-cookie": "a=b"}, b""),
+        ("GET", "/userinfo", 200, {"www-authenticate": "Bearer"}, b""),
+        ("POST", "/revoke", 200, {"retry-after": "1"}, b""),
+        ("GET", "/authorize", 303, {"access-control-allow-origin": "https://app.example"}, b""),
         (
             "GET",
             "/.well-known/jwks.json",
