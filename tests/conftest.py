@@ -68,6 +68,7 @@ def base(local_broker: LocalBroker) -> Iterator[str]:
     runtime().forget()
     yield local_broker.url
     clock.offset = clock.skew = 0
+    clock._correction = 0.0
     sandbox_clock.offset = 0
 
 

@@ -6,7 +6,7 @@ import json
 import math
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl
@@ -527,6 +527,7 @@ def test_who_lost_the_lease_takes_what_its_new_holder_gets(
         return answer
 
     with monkeypatch.context() as patch:
+        patch.setattr(vault, "_keeping", lambda *_: nullcontext())  # who is to lose his lease does not prolong it
         patch.setattr(BoundedHttp, "send", sending)
         patch.setattr(vault, "sleep", lambda _seconds: beside.may_go_on.set())
         first = held.refresh()
@@ -556,6 +557,7 @@ def test_who_took_over_looks_for_what_the_one_before_may_still_write(
         return send(self, request, deadline)
 
     with monkeypatch.context() as patch:
+        patch.setattr(vault, "_keeping", lambda *_: nullcontext())  # who is to lose his lease does not prolong it
         patch.setattr(vault, "WRITE_SECONDS", 30.0)
         with_seconds_left(patch, 1000)
         patch.setattr(Links, "write", writing)

@@ -3,6 +3,7 @@ when it comes again."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ class Prepared:
     is_done: Callable[[requests.Response], bool]
     prove: Proof
     offset: float = 0.0
+    at: float = field(default_factory=time.time)
     snapshot: Snapshot = field(default_factory=Snapshot.take, repr=False)
 
 

@@ -6,6 +6,7 @@ docs/crash-points.md says what comes of each; here it is tried, at a provider th
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -52,9 +53,9 @@ def steps(base: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Steps]:
 
 
 def at_the_moment(prepared: Prepared) -> None:
-    """Everything as it was when the request was ready, and the function cold."""
+    """Everything as it was when the request was ready, the time too, and the function cold."""
     prepared.snapshot.restore()
-    clock.offset = sandbox_clock.offset = prepared.offset
+    clock.offset = sandbox_clock.offset = prepared.offset - (time.time() - prepared.at)
     runtime().forget()
 
 

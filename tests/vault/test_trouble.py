@@ -38,6 +38,8 @@ MANY = 32
 SEED = 20260729
 SKEW = 60
 """Seconds: one clock so much ahead, the other so much behind; two minutes between them."""
+LEASE = 60.0
+"""Seconds; longer than any delay of a busy machine."""
 UNLUCKY = 10
 """Rounds, of a second each, in which a store throttles."""
 
@@ -100,9 +102,10 @@ def until_all_are_served(
 
 
 @pytest.fixture
-def short_lease(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lease that is over soon, if nobody prolongs it."""
-    monkeypatch.setattr(runtime(), "settings", replace(runtime().settings, lease=3.0))
+def passing_lease(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease of which half is over whenever it has been prolonged, which happens every fifth of a second."""
+    monkeypatch.setattr(runtime(), "settings", replace(runtime().settings, lease=LEASE))
+    monkeypatch.setattr(vault, "PROLONGATIONS", LEASE * 5)
 
 
 @contextmanager
@@ -114,6 +117,7 @@ def provider_slower_than(prolongations: int) -> Iterator[list[int]]:
 
     def counting(self: Links, *arguments: Any) -> None:
         renew(self, *arguments)
+        pass_time(LEASE / 2)
         seen.append(1)
         if len(seen) >= prolongations:
             enough.set()
@@ -130,7 +134,7 @@ def provider_slower_than(prolongations: int) -> Iterator[list[int]]:
         yield seen
 
 
-@pytest.mark.usefixtures("short_lease")
+@pytest.mark.usefixtures("passing_lease")
 def test_a_provider_slower_than_the_lease_is_asked_once(base: str) -> None:
     """The lease is prolonged while the provider takes its time, so nobody else thinks that its holder has died."""
     held = Held(base)
@@ -143,7 +147,6 @@ def test_a_provider_slower_than_the_lease_is_asked_once(base: str) -> None:
     held.assert_alive(base)
 
 
-@pytest.mark.usefixtures("short_lease")
 def test_a_lease_that_nobody_prolongs_runs_out(base: str) -> None:
     """The others do not wait for one who has died."""
     held = Held(base)

@@ -43,6 +43,8 @@ REFUSALS, REFUSED_SECONDS = 5, 2 * 86400
 POLL_SECONDS = 0.1
 WRITE_TRIES, WRITE_SECONDS = 4, 3.0
 """A refreshed token that is not written is lost with the grant, so its write is repeated."""
+PROLONGATIONS = 3
+"""How often a lease is prolonged within its own length: two may come too late, or not at all."""
 LATE_LOOKS = 6
 """How often a table is looked into, over WRITE_SECONDS, for what an instance that lost its lease may still write."""
 REVOKE_TURNS = 3
@@ -341,7 +343,7 @@ def _keeping(need: _Need, link: Link, lease_id: str) -> Iterator[None]:
     lease, done = need.runtime.settings.lease, threading.Event()
 
     def keep() -> None:
-        while not done.wait(lease / 3):
+        while not done.wait(lease / PROLONGATIONS):
             try:
                 need.runtime.grants.links.renew_lease(link, lease_id, lease)
             except LinkRefused:
