@@ -56,7 +56,7 @@ class Requirement:
         level: M (must), S (should) or H (hardening).
         condition: what the requirement depends on, such as "DPoP"; empty for none.
         not_offered: why the broker does without what this is about; empty where it does not.
-        proof: tests outside this folder that prove it, as paths; they run with `make test`.
+        proof: tests outside this folder that prove it, as paths; they run with `.ci/run`, some of them not with `make test`.
     """
 
     id: str
@@ -164,7 +164,7 @@ def document(results: Sequence[TestResult]) -> str:
     """The whole document."""
     known = requirements().values()
     states = [_state(requirement, _tests_of(requirement, results)) for requirement in known]
-    counts = {state: states.count(state) for state in ("passed", "failed", "in `make test`", "not yet", "not offered")}
+    counts = {state: states.count(state) for state in ("passed", "failed", "in `.ci/run`", "not yet", "not offered")}
     lines = [
         "# Compliance",
         "",
@@ -219,7 +219,7 @@ def _state(requirement: Requirement, tests: Iterable[TestResult]) -> str:
     if outcomes:
         return "passed"
     if requirement.proof:
-        return "in `make test`"
+        return "in `.ci/run`"
     return "not offered" if requirement.not_offered else "not yet"
 
 
