@@ -510,7 +510,9 @@ def test_what_is_no_request_of_the_page(clients: Clients) -> None:
     for wrong in ("user_code=%ff", "user_code=" + "A" * 9000):
         assert_page(browser.post(url, wrong), 400)
         assert_page(browser.get(f"{url}?{wrong}"), 400)
-    assert_page(browser.post(url, "user_code=BBBB-BBBB&user_code=CCCC-CCCC&token=x"), 400)
+    (form,) = forms(browser.get(url))
+    twice = f"user_code=BBBB-BBBB&user_code=CCCC-CCCC&token={form.fields['token']}"
+    assert "The request cannot be read" in assert_page(browser.post(url, twice), 400)
     assert_page(browser.post(url, "{}", {"content-type": "application/json"}), 400)
     assert_page(browser.get(f"{url}?user_code=%3Cscript%3E"), 200)
     assert "<script>" not in browser.get(f"{url}?user_code=%3Cscript%3E").text

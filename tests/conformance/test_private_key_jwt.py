@@ -138,7 +138,7 @@ WRONG_CLAIMS: dict[str, Change] = {
 }
 
 
-@pytest.mark.spec("TOK-73", "RFC 7523 3")
+@pytest.mark.spec("TOK-73", "GEN-142", "RFC 7523 3")
 def test_wrong_claims_are_refused_and_consume_nothing(clients: Clients) -> None:
     client = signer(clients.base)
     form = client.code()

@@ -136,7 +136,8 @@ def test_a_client_that_may_not_is_access_denied(clients: Clients) -> None:
 def test_a_login_at_another_provider_is_access_denied(clients: Clients) -> None:
     client = clients.calling_two
     token = Login(client, "infolobby").tokens()["access_token"]
-    assert_refused(call(client, token, "echo"), 403, "access_denied")
+    with provider_with("infolobby", api_base=f"{clients.base}/sandbox/infolobby", api_allow=list(ALLOWED)):
+        assert_refused(call(client, token, "echo"), 403, "access_denied")
     assert_passed_on(call(client, Login(client, PROVIDER).tokens()["access_token"], "echo"), 200)
 
 

@@ -175,6 +175,8 @@ def test_grant_type_not_for_this_client(clients: Clients) -> None:
     assert "refresh_token" not in tokens
     others = assert_tokens(with_code(clients.public).redeem())
     assert_error(refresh(clients.no_refresh, others["refresh_token"]), 400, "unauthorized_client")
+    form = {"refresh_token": others["refresh_token"]} | clients.no_refresh.credentials()
+    assert_error(post_form(f"{clients.base}/refresh", form), 400, "unauthorized_client")
     assert_goes_on(clients.public, others["refresh_token"])
 
 

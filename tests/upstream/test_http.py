@@ -431,9 +431,15 @@ def test_a_handshake_that_hangs_sent_nothing(authority: Authority) -> None:
 
 
 def test_no_tls_behind_https_is_unreachable() -> None:
+    """The server answers in clear text as soon as there is a connection: it has no use for a ClientHello."""
+
+    def in_clear_text(connection: socket.socket) -> socket.socket:
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        return connection
+
     http = client(resolver=loopback)
-    with serving(says(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server, pytest.raises(TransportError) as caught:
-        http.send(UpstreamRequest("GET", server.url(scheme="https", host="provider.example")), Deadline.after(1))
+    with serving(keeps_silent, in_clear_text) as server, pytest.raises(TransportError) as caught:
+        http.send(UpstreamRequest("GET", server.url(scheme="https", host="provider.example")), Deadline.after(30))
     assert (caught.value.kind, caught.value.sent) == (TransportKind.UNREACHABLE, False)
 
 
