@@ -19,11 +19,11 @@ SECRET_NAMES = frozenset(
     {
         *("code", "auth_code", "state", "nonce", "code_verifier", "client_secret", "client_assertion", "password"),
         *("access_token", "refresh_token", "id_token", "user_token", "token", "api_key", "assertion"),
-        *("email", "emailAddress", "txn"),
+        *("email", "emailAddress", "txn", "login_hint"),
     }
 )
 """Names of parameters and members whose values must stay out of the logs."""
-BETWEEN_SERVERS = SECRET_NAMES - {"state", "txn", "nonce", "email", "emailAddress", "password", "token"}
+BETWEEN_SERVERS = SECRET_NAMES - {"state", "txn", "nonce", "email", "emailAddress", "login_hint", "password", "token"}
 """Those whose values, in a call from the broker to a provider, nobody else may ever see."""
 SHORTEST = 8
 """Shorter values would be found by chance."""

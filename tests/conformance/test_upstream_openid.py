@@ -167,6 +167,51 @@ def test_what_the_client_wants_the_person_asked_goes_on(client: TestClient, prom
     assert asked["prompt"] == prompt.removesuffix(" consent"), "consent is the broker's own page"
 
 
+@pytest.mark.spec("CB-54", "OpenID Core 3.1.2.1")
+@pytest.mark.parametrize("hint", ["zoë@example.com", "+1 555 0100", "a&prompt=none#b"])
+def test_who_is_expected_to_sign_in_goes_on(client: TestClient, hint: str) -> None:
+    assert "login_hint" not in query_of(Login(client).start().headers["location"])
+    login = Login(client)
+    started = login.start(login_hint=hint)
+    assert query_of(started.headers["location"])["login_hint"] == hint
+    login.read_answer(login.browser.get(login.at_provider(started)))
+    assert login.redeem().status_code == 200
+
+
+@pytest.mark.spec("CB-54", "OpenID Core 3.1.2.1")
+@pytest.mark.parametrize(
+    ("hint", "is_taken"), [("x" * 256, True), ("x" * 257, False), ("a\r\nb", False), ("\x00", False)]
+)
+def test_a_hint_that_is_none(client: TestClient, hint: str, is_taken: bool) -> None:
+    login = Login(client)
+    started = login.start(login_hint=hint)
+    if is_taken:
+        assert query_of(started.headers["location"])["login_hint"] == hint
+    else:
+        assert_error_redirect(login, started, "invalid_request")
+    pushed = post_form(f"{client.base}/par", Login(client).parameters | {"login_hint": hint})
+    assert pushed.status_code == (201 if is_taken else 400)
+
+
+@pytest.mark.spec("CB-54", "OpenID Core 3.1.2.1")
+def test_a_provider_hears_of_a_hint_only_if_it_has_a_name_for_it(client: TestClient) -> None:
+    with provider_set(PROVIDER, {"authorize.login_hint": "login"}):
+        asked = query_of(Login(client).start(login_hint="zoe").headers["location"])
+        assert asked["login"] == "zoe"
+        assert "login_hint" not in asked
+    with provider_set(PROVIDER, {"authorize.login_hint": ""}):
+        assert "zoe" not in query_of(Login(client).start(login_hint="zoe").headers["location"]).values()
+
+
+@pytest.mark.spec("CB-54", "RFC 9126 4")
+def test_a_pushed_hint_goes_on(client: TestClient) -> None:
+    login, hint = Login(client), "zoe@example.com"
+    pushed = post_form(f"{client.base}/par", login.parameters | {"login_hint": hint}).json()["request_uri"]
+    query = urlencode({"client_id": client.client_id, "request_uri": pushed})
+    asked = query_of(login.browser.get(f"{client.base}/authorize?{query}").headers["location"])
+    assert asked["login_hint"] == hint
+
+
 @pytest.mark.spec("CB-54")
 def test_an_id_token_is_not_kept_where_userinfo_can_be_asked(client: TestClient) -> None:
     """It may have several KB, and each of them would be paid for at every renewal."""

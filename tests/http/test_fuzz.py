@@ -38,6 +38,7 @@ NAMES = (
         "code_challenge",
         "code_challenge_method",
         "max_age",
+        "login_hint",
         "resource",
         "provider",
         "request_uri",

@@ -94,11 +94,12 @@ def run(local_broker: LocalBroker) -> Iterator[Run]:
 def _login(base: str, provider: str, **attributes: Any) -> Login:
     login = Login(register(base, providers=(provider,), **attributes), provider)
     login.parameters |= {"state": f"{PLANTED}-state-{provider}", "nonce": f"{PLANTED}-nonce-{provider}"}
+    login.parameters["login_hint"] = f"{PLANTED}-hint@{provider}.example"
     return login
 
 
 def _good_logins(base: str, provider: str, done: Run, *, secret: bool) -> None:
-    """Log in, use, refresh, retry and reuse; sign out; and leave one login open and one code unredeemed."""
+    """Log in, use, refresh, retry and reuse; sign out; and leave a login open, a code unredeemed and a request only pushed."""
     login = _login(base, provider, secret=secret)
     held = login.tokens()
     assert userinfo(base, held["access_token"]).status_code == 200
@@ -114,6 +115,8 @@ def _good_logins(base: str, provider: str, done: Run, *, secret: bool) -> None:
     waiting = _login(base, provider)
     waiting.run()
     done.unredeemed.append(waiting)
+    pushed = _login(base, provider)
+    assert post_form(f"{base}/par", pushed.parameters).status_code == 201
 
 
 def _logins_that_fail(base: str, provider: str, kind: str, value: object) -> None:
@@ -320,6 +323,7 @@ def test_the_run_saw_what_it_is_to_look_for(run: Run) -> None:
     assert {login.answer["code"] for login in run.unredeemed} <= seen
     assert {held["refresh_token"] for _, held in run.active.values()} <= seen
     assert {"john@example.com", "zoë@example.com", SANDBOX_CLIENT_SECRET} <= seen
+    assert {f"{PLANTED}-hint@{provider}.example" for provider in PROVIDERS} <= seen
     assert {f"{PLANTED}-password", f"{PLANTED}-client-secret", f"{PLANTED}-provider-secret"} <= seen
     upstream = run.tap.upstream_secrets()
     assert SANDBOX_CLIENT_SECRET in upstream

@@ -1,5 +1,7 @@
 """The browser's way: the exact authorization URL of every catalogue provider, and what is accepted at the callback."""
 
+from dataclasses import replace
+
 import pytest
 
 from broker.upstream.authorization import CallbackAnswer, CallbackProblem
@@ -79,6 +81,17 @@ def test_a_prompt_of_the_file_stays_beside_the_clients() -> None:
             prompts=prompts,
         )  # fmt: skip
         assert query_of(url)["prompt"] == wanted
+
+
+def test_a_hint_of_the_file_stays_and_nothing_is_written_over() -> None:
+    for name, params in (("user", {"user": "everybody"}), ("scope", {})):
+        provider = plain(authorize__params=params, authorize__scope="a", authorize__scope_param="scope")
+        provider = replace(provider, authorize=replace(provider.authorize, login_hint=name))
+        url = authorization_url(
+            provider, CREDENTIALS, redirect_uri="https://b.example", state=None, scope=(), code_challenge=None, nonce=None,
+            login_hint="zoe",
+        )  # fmt: skip
+        assert "zoe" not in query_of(url).values()
 
 
 def test_what_the_dialect_has_no_place_for_is_not_sent() -> None:

@@ -132,6 +132,8 @@ WRONG: list[tuple[Mapping[str, object], str]] = [
     ({"authorize.prompts": {"consent": "consent"}},
         "authorize.prompts.consent: is none of what a client may ask for: login, select_account"),
     ({"authorize.prompts": {"login": "login consent"}}, "authorize.prompts.login: must be one word"),
+    ({"authorize.login_hint": "redirect_uri"}, 'authorize.login_hint: "redirect_uri" is set by the broker itself'),
+    ({"authorize.login_hint": 1}, "authorize.login_hint: must be a string, not 1"),
     ({"authorize.pcke": "off"}, "authorize.pcke: is not a field; did you mean authorize.pkce?"),
     ({"authorise": {"url": "x"}}, "authorise: is not a field; did you mean authorize?"),
     ({"token.response.acces_token": "a"},
@@ -433,7 +435,8 @@ def test_templates() -> None:
 
 FIELDS = [
     "issuer", "hook", "vars", "vars.x", "vars.x.pattern", "authorize", "authorize.url", "authorize.params", "authorize.scope",
-    "authorize.pkce", "authorize.prompts", "id_token.issuers", "id_token.require", "callback.code", "callback.keep",
+    "authorize.pkce", "authorize.prompts", "authorize.login_hint", "id_token.issuers", "id_token.require", "callback.code",
+    "callback.keep",
     "token.url", "token.method", "token.body", "token.params",
     "token.headers",
     "token.ok", "token.ok.path", "token.ok.equals", "token.response", "token.response.root", "token.response.keep",

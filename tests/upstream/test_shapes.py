@@ -7,7 +7,8 @@ file holds:
     sources              where the shapes come from; assumptions: what in them does not
     registration         client_id, client_secret ("" for a private key), variables, scope (what a client asks for besides)
     discovery            the OpenID discovery document, where the provider has one
-    authorize            url and query of the authorization request; prompts: prompt of it, for that of a client
+    authorize            url and query of the authorization request; prompts: prompt of it, for that of a client;
+                         login_hint: its name for whom the client expects to sign in
     callback             how the browser comes back: query, and what is made of it
     request.WHAT         the request that WHAT (exchange, refresh, userinfo, revoke) must make, in every respect
     call                 a call: do, name, status, headers and body of the answer; then: what is made of it; oddity: it is one
@@ -222,7 +223,7 @@ def made_of(outcome: object) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def way_there(shape: Shape, prompts: tuple[str, ...] = ()) -> str:
+def way_there(shape: Shape, prompts: tuple[str, ...] = (), login_hint: str = "") -> str:
     """Where the browser is sent for a login."""
     return authorization_url(
         shape.provider,
@@ -233,6 +234,7 @@ def way_there(shape: Shape, prompts: tuple[str, ...] = ()) -> str:
         code_challenge="the-challenge",
         nonce="the-nonce",
         prompts=prompts,
+        login_hint=login_hint,
     )
 
 
@@ -251,6 +253,14 @@ def test_what_the_person_is_to_be_asked(shape: Shape, prompts: tuple[str, ...]) 
     known: Mapping[str, str] = wanted.get("prompts", {})
     assert query.pop("prompt", None) == known.get(" ".join(prompts), wanted["query"].get("prompt"))
     assert query == {name: value for name, value in wanted["query"].items() if name != "prompt"}
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_who_is_expected_to_sign_in(shape: Shape) -> None:
+    """Under the provider's name for it, and not at all where it has none."""
+    wanted = shape.file["authorize"]
+    hint = {wanted["login_hint"]: "zoe@example.com"} if "login_hint" in wanted else {}
+    assert query_of(way_there(shape, login_hint="zoe@example.com")) == wanted["query"] | hint
 
 
 @pytest.mark.parametrize(("shape", "back"), CALLBACKS)

@@ -12,7 +12,7 @@ from broker.crypto.handles import Kind
 from broker.endpoints import redirect_answer, to_provider
 from broker.endpoints.entry import unavailable
 from broker.gateway import Request, Response
-from broker.grants import reconnect_request
+from broker.grants import login_hint, reconnect_request
 from broker.grants.new_login import login_of
 from broker.pages import chooser
 from broker.pages import error as error_page
@@ -138,7 +138,7 @@ def _plain(
     if asked.provider is None:
         return chooser.render(request, runtime, client, parameters)
     login = login_of(client, asked, new_grant_id(), clock.now() + runtime.settings.login_lifetime)
-    departure = to_provider.prepare(request, runtime, login, asked.provider)
+    departure = to_provider.prepare(request, runtime, login, asked.provider, asked.login_hint)
     runtime.grants.begin(replace(login, browser_hash=departure.browser_hash))
     audit.event("login.started", grant_id=login.grant_id, client_id=client.client_id, provider=asked.provider)
     return departure.response(request, runtime)
@@ -160,7 +160,8 @@ def _pushed(request: Request, runtime: Runtime, client: Client, parameters: Para
         provider = login.provider or provider_name(client, _chosen(parameters))
         if provider is None:
             return chooser.render(request, runtime, client, parameters)
-        departure = to_provider.prepare(request, runtime, login, provider)
+        hint = login_hint.opened(login.login_hint, parameters.require("request_uri"), grant_id)
+        departure = to_provider.prepare(request, runtime, login, provider, hint)
         runtime.grants.open_pushed(
             grant_id,
             client_id=client.client_id,

@@ -8,7 +8,7 @@ from broker.crypto.handles import Handle, Kind
 from broker.endpoints import client_requests
 from broker.endpoints.entry import json_response
 from broker.gateway import Request, Response
-from broker.grants import reconnect_request
+from broker.grants import login_hint, reconnect_request
 from broker.grants.new_login import login_of
 from broker.protocol.authorization_request import (
     REQUEST_URI_PREFIX,
@@ -45,11 +45,12 @@ def _push(request: Request, runtime: Runtime, client: Client, form: Parameters) 
     asked = _with_proven_key(request, runtime, check(client, address, form, request.issuer))
     asked = reconnect_request.applied_to(asked, runtime, client, form)
     grant_id, lifetime = new_grant_id(), runtime.settings.pushed_lifetime
-    pushed = replace(login_of(client, asked, grant_id, clock.now() + lifetime), stage="pushed")
-    runtime.grants.begin(pushed)
-    audit.event("login.pushed", grant_id=grant_id, client_id=client.client_id)
     key = runtime.keys.ring().handle_key()
     request_uri = REQUEST_URI_PREFIX + handles.make(Handle(Kind.PUSHED, grant_id, key_id=key.id), key)
+    login = login_of(client, asked, grant_id, clock.now() + lifetime)
+    hint = login_hint.sealed(asked.login_hint, request_uri, grant_id)
+    runtime.grants.begin(replace(login, stage="pushed", login_hint=hint))
+    audit.event("login.pushed", grant_id=grant_id, client_id=client.client_id)
     return json_response({"request_uri": request_uri, "expires_in": lifetime}, 201)
 
 

@@ -40,8 +40,10 @@ class Departure:
         return redirect_answer.see_other(self.location, (cookie, *(cookies.clear_login(request, name) for name in old)))
 
 
-def prepare(request: Request, runtime: Runtime, login: Grant, provider_name: str) -> Departure:
+def prepare(request: Request, runtime: Runtime, login: Grant, provider_name: str, login_hint: str = "") -> Departure:
     """The departure for a login, whose own provider may still be open, with what its client asked for.
+
+    login_hint: whom the client expects to sign in. It is in the address alone, as no later step needs it.
 
     Errors: OAuthError temporarily_unavailable, StoreUnavailable.
     """
@@ -60,6 +62,7 @@ def prepare(request: Request, runtime: Runtime, login: Grant, provider_name: str
         nonce=transaction.nonce,
         max_age=login.max_age,
         prompts=login.provider_prompts,
+        login_hint=login_hint,
     )
     return Departure(
         location=location,

@@ -3,7 +3,7 @@
 The same checks serve the authorization endpoint and pushed requests (RFC 9126).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from broker.protocol import dpop, pkce
 from broker.protocol.clients import Client
@@ -25,6 +25,9 @@ RESPONSE_MODES = ("query", "form_post")
 PROMPTS = ("none", "login", "consent", "select_account")
 REQUEST_URI_PREFIX = "urn:ietf:params:oauth:request_uri:"
 """Of the reference to a pushed request (RFC 9126 section 2.2)."""
+
+MAX_LOGIN_HINT = 256
+"""Characters: the longest e-mail address has 254 (RFC 5321 section 4.5.3.1.3)."""
 
 _UNSUPPORTED = {"request": REQUEST_NOT_SUPPORTED, "registration": REGISTRATION_NOT_SUPPORTED}
 
@@ -58,6 +61,7 @@ class AuthorizationRequest:
 
     dpop_jkt: thumbprint of the DPoP key that the code is to be bound to (RFC 9449 section 10).
     reconnects: id of the login whose place the new one is to take (docs/links.md), "" for none.
+    login_hint: whom the client expects to sign in, "" if it does not say. It names a person: for the provider alone.
     """
 
     address: ReturnAddress
@@ -71,6 +75,7 @@ class AuthorizationRequest:
     prompts: tuple[str, ...]
     dpop_jkt: str | None = None
     reconnects: str = ""
+    login_hint: str = field(default="", repr=False)
 
 
 def return_address(client: Client, parameters: Parameters) -> ReturnAddress:
@@ -105,6 +110,7 @@ def check(client: Client, address: ReturnAddress, parameters: Parameters, issuer
         max_age=_max_age(parameters),
         prompts=prompts,
         dpop_jkt=dpop.check_jkt(parameters.get("dpop_jkt")),
+        login_hint=_login_hint(parameters),
     )
 
 
@@ -151,3 +157,11 @@ def _max_age(parameters: Parameters) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise OAuthError(INVALID_REQUEST, "max_age must be a number of seconds")
     return int(text)
+
+
+def _login_hint(parameters: Parameters) -> str:
+    """The hint (OpenID Connect Core section 3.1.2.1). Errors: OAuthError, which does not quote it."""
+    hint = parameters.get("login_hint") or ""
+    if hint and not (len(hint) <= MAX_LOGIN_HINT and hint.isprintable()):
+        raise OAuthError(INVALID_REQUEST, f"login_hint must be at most {MAX_LOGIN_HINT} printable characters")
+    return hint

@@ -50,6 +50,7 @@ class Grant:
         poll_interval: seconds between its polls; poll_after: when it may poll next.
         asked_provider: the provider that the device named; the person chooses if it named none.
         reconnects: the login whose place this one is to take, for the same account (docs/links.md).
+        login_hint: whom the client of a pushed request expects to sign in, sealed (broker.grants.login_hint).
         missing_scope: what was asked for of the provider and not granted; `scope` has it still, tokens do not.
         end_detail: what `end_reason` leaves open, as a short code; recovered_by: the login that took this one's place.
     """
@@ -95,6 +96,7 @@ class Grant:
     poll_after: int = 0
     asked_provider: str = ""
     reconnects: str = ""
+    login_hint: bytes = field(default=b"", repr=False)
     missing_scope: tuple[str, ...] = ()
     ended_at: int = 0
     end_reason: str = ""
@@ -210,7 +212,7 @@ class Grants:
         return self._step(
             grant_id,
             condition="stage = :pushed AND client_id = :client AND expires_at > :now",
-            update="SET stage = :login, provider = :provider, browser_hash = :browser, expires_at = :until",
+            update="SET stage = :login, provider = :provider, browser_hash = :browser, expires_at = :until REMOVE login_hint",
             values={
                 ":pushed": "pushed",
                 ":client": client_id,

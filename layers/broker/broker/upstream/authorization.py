@@ -96,13 +96,15 @@ def authorization_url(
     nonce: str | None,
     max_age: int | None = None,
     prompts: Sequence[str] = (),
+    login_hint: str = "",
 ) -> str:
     """Where to send the browser (RFC 6749 section 4.1.1).
 
     redirect_uri: as `callback_redirect_uri` gave it. scope: added to the file's own. state, code_challenge and nonce
     are sent only where the dialect has a place for them. max_age: the client's wish, which only an OpenID provider knows;
-    prompts: the client's too, of which those go out that the dialect has a word for, before the file's own. Raises
-    TemplateError if the URL cannot be filled.
+    prompts: the client's too, of which those go out that the dialect has a word for, before the file's own. login_hint: the
+    client's, which goes out if the dialect has a name for it and the file no value. Raises TemplateError if the URL cannot
+    be filled.
     """
     dialect = provider.authorize
     scopes = tuple(dict.fromkeys((*dialect.scope, *scope)))
@@ -122,6 +124,8 @@ def authorization_url(
     asked = [dialect.prompts[name] for name in prompts if name in dialect.prompts]
     if asked:
         params["prompt"] = " ".join(dict.fromkeys((*asked, *params.get("prompt", "").split())))
+    if dialect.login_hint and login_hint:
+        params.setdefault(dialect.login_hint, login_hint)
     pairs = [(dialect.rename.get(name, name), value) for name, value in params.items() if value]
     url = fill_url(dialect.url, values, local=provider.local)
     return f"{url}{'&' if '?' in url else '?'}{urlencode(pairs, quote_via=quote)}"

@@ -53,7 +53,9 @@ class TokenPlacement:
 
 @dataclass(frozen=True)
 class AuthorizeDialect:
-    """prompts: what a client may want the person to be asked, to the provider's word for it in its parameter `prompt`."""
+    """prompts: what a client may want the person to be asked, to the provider's word for it in its parameter `prompt`.
+    login_hint: the provider's parameter for whom the client expects to sign in, "" if it has none.
+    """
 
     url: str
     params: Mapping[str, str]
@@ -64,6 +66,7 @@ class AuthorizeDialect:
     pkce: Pkce
     state: State
     prompts: Mapping[str, str]
+    login_hint: str
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,10 @@ class Table:
     def has(self, key: str) -> bool:
         return self._entries.get(key, "") != ""
 
+    def removes(self, key: str) -> bool:
+        """Whether the file has an empty string here, which takes the default away."""
+        return self._entries.get(key) == ""
+
     def _take(self, key: str) -> object | None:
         self._known.append(key)
         return self._entries[key] if self.has(key) else None

@@ -215,6 +215,7 @@ def _authorize(table: Table, *, required: bool, openid: bool) -> AuthorizeDialec
         pkce=table.choice("pkce", ("S256", "off"), "S256"),
         state=table.choice("state", ("echo", "redirect_query", "cookie"), "echo"),
         prompts=_prompts(table, openid=openid),
+        login_hint=_login_hint(table, openid=openid),
     )
     table.done()
     return dialect
@@ -230,6 +231,15 @@ def _prompts(table: Table, *, openid: bool) -> Mapping[str, str]:
             raise table.error(f"prompts.{name}", "must be one word")
     known = {**({name: name for name in PROMPTS} if openid else {}), **own}
     return MappingProxyType({name: word for name, word in known.items() if word})
+
+
+def _login_hint(table: Table, *, openid: bool) -> str:
+    """The parameter's name. An OpenID provider knows OpenID Connect Core's (section 3.1.2.1), unless the file says otherwise."""
+    default = "login_hint" if openid and not table.removes("login_hint") else ""
+    name = table.text("login_hint") or default
+    if name in (*_OWNED_BY_AUTHORIZE, "client_id", "redirect_uri", "response_type"):
+        raise table.error("login_hint", f"{shown(name)} is set by the broker itself")
+    return name
 
 
 def _callback(table: Table) -> CallbackDialect:
