@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route
 
 from broker_testing.journey import PASSWORD, register
+from broker_testing.sandbox import end_at_provider
 from clients.app_server import serving
 from clients.conftest import HERE, MODULES
 
@@ -71,7 +72,7 @@ def open_app(chromium: Browser, base: str, bundle: Callable[[str], bytes]) -> It
     problems: list[str] = []
     with ExitStack() as stack:
 
-        def opened(name: str, **settings: object) -> AppInBrowser:
+        def opened(name: str, *, refresh_cookie: bool = False, **settings: object) -> AppInBrowser:
             app = stack.enter_context(serving(bundle(name)))
             client = register(
                 base,
@@ -80,8 +81,10 @@ def open_app(chromium: Browser, base: str, bundle: Callable[[str], bytes]) -> It
                 post_logout_redirect_uris=(f"{app.origin}/",),
                 providers=("openid",),
                 access_token_lifetime=LIFETIME,
+                refresh_cookie=refresh_cookie,
             )
             app.settings = {"issuer": base, "client_id": client.client_id, "renew_before": 0, "dpop": False} | settings
+            app.settings |= {"refresh_cookie": refresh_cookie}
             context = chromium.new_context()
             stack.callback(context.close)
             context.set_default_timeout(30_000)
@@ -109,6 +112,8 @@ def test_oidc_client_ts(open_app: OpenApp) -> None:
     app.run("app.revoke()")
     assert app.run("token => app.userinfo(token)", renewed["access_token"]) == 401
     assert app.run("app.user()")["refresh_token"] is None
+    app.run("app.signOutHere()")
+    assert app.run("app.user()") is None
 
 
 def test_oidc_client_ts_signs_out(open_app: OpenApp) -> None:
@@ -168,6 +173,29 @@ def test_two_tabs_renew_at_once_and_lose_nothing(open_app: OpenApp) -> None:
             assert tab.evaluate("token => app.userinfo(token)", user["access_token"]) == 200
         before = one
     assert [tab.evaluate("app.events.filter(event => event !== 'renewed')") for tab in tabs] == [[], []]
+
+
+def test_oidc_client_ts_with_the_refresh_cookie(open_app: OpenApp) -> None:
+    """No script sees a refresh token, and the page renews all the same."""
+    app = open_app("oidc_client_ts", refresh_cookie=True)
+    app.sign_in()
+    before = app.run("app.user()")
+    assert before["refresh_token"] is None
+    for _ in range(2):
+        renewed = app.run("app.renewByCookie()")
+        assert renewed["access_token"] != before["access_token"]
+        assert app.run("token => app.userinfo(token)", renewed["access_token"]) == 200
+        before = renewed
+
+
+def test_oidc_client_ts_reconnects(open_app: OpenApp, base: str) -> None:
+    app = open_app("oidc_client_ts")
+    app.sign_in()
+    assert end_at_provider(base, "openid", "grant", "johndoe") > 0
+    assert app.run("token => app.userinfo(token)", app.run("app.user()")["access_token"]) == 401
+    url = app.run("app.reconnectUrl()")
+    assert url.startswith(f"{base}/authorize?client_id=")
+    assert "&provider=openid&reconnect=tbn_" in url
 
 
 def test_oidc_client_ts_with_dpop(open_app: OpenApp) -> None:

@@ -44,6 +44,14 @@ def assert_lived(report: Report, token_type: str = "bearer") -> None:
     assert report["after_revocation"] == ENDED
 
 
+def assert_reconnects(report: Report, base: str) -> None:
+    """The library got at the address of the reconnect, in each answer that has one."""
+    assert report.keys() == {"userinfo", "refresh"}
+    for url in report.values():
+        assert url.startswith(f"{base}/authorize?client_id=")
+        assert "&provider=openid&reconnect=tbn_" in url
+
+
 @pytest.mark.parametrize("library", ["openid_client", "oauth4webapi"])
 class TestLibraries:
     """What both offer, by the same names."""
@@ -78,6 +86,9 @@ class TestLibraries:
 
     def test_refusal(self, run_node: RunScript, base: str, library: str) -> None:
         assert run_node(library, scenario="refused", **registered(base, "none")) == {"error": "login_required"}
+
+    def test_reconnect(self, run_node: RunScript, base: str, library: str) -> None:
+        assert_reconnects(run_node(library, scenario="reconnect", **registered(base, "none")), base)
 
 
 @pytest.mark.parametrize("alg", ["RS256", "ES256"])

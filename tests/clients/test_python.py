@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clients.conftest import RunScript
-from clients.test_node import assert_lived, registered
+from clients.test_node import assert_lived, assert_reconnects, registered
 
 METHODS = ["none", "client_secret_basic", "client_secret_post"]
 
@@ -29,3 +29,8 @@ def test_requests_oauthlib(run_python: RunScript, base: str, auth: str) -> None:
     report = run_python("requests_oauthlib_client", **registered(base, auth))
     assert_lived(report)
     assert report["revoked"] == 200
+
+
+@pytest.mark.parametrize("library", ["authlib", "requests_oauthlib"])
+def test_reconnect(run_python: RunScript, base: str, library: str) -> None:
+    assert_reconnects(run_python("reconnecting_client", library=library, **registered(base, "none")), base)

@@ -1,6 +1,6 @@
 // oauth4webapi against the broker, call by call as its own examples do it; every signature that it can verify is verified.
 import * as oauth from 'oauth4webapi';
-import { errorOf, personOpens, run, settings, signingKey } from './script.js';
+import { errorOf, personOpens, providerEnds, run, settings, signingKey } from './script.js';
 
 const SCOPE = 'openid profile email offline_access';
 const INSECURE = { [oauth.allowInsecureRequests]: true };
@@ -193,4 +193,14 @@ async function resource() {
   return oauth.processResourceDiscoveryResponse(identifier, response);
 }
 
-await run({ login, pushed, dpop, device, refused, resource });
+/** Where to reconnect once the provider has ended the access, as docs/links.md reads it. */
+async function reconnect() {
+  const at = await discovered();
+  const tokens = await logIn(at, false);
+  await providerEnds();
+  const atUserinfo = await errorOf(profile(at, tokens.access_token, oauth.getValidatedIdTokenClaims(tokens).sub));
+  const atRefresh = await errorOf(refresh(at, tokens.refresh_token));
+  return { userinfo: (await atUserinfo.response.json()).reconnect_url, refresh: atRefresh.cause.reconnect_url };
+}
+
+await run({ login, pushed, dpop, device, refused, resource, reconnect });

@@ -1,6 +1,6 @@
 // openid-client against the broker. Non-repudiation checks are on, so that ID token signatures are verified as well.
 import * as client from 'openid-client';
-import { errorOf, personOpens, run, settings, signingKey } from './script.js';
+import { errorOf, personOpens, providerEnds, run, settings, signingKey } from './script.js';
 
 const SCOPE = 'openid profile email offline_access';
 
@@ -124,4 +124,14 @@ async function logout() {
   return { arrived: String(arrived), refresh: refused.error };
 }
 
-await run({ login, pushed, dpop, device, refused, registered, logout });
+/** Where to reconnect once the provider has ended the access, as docs/links.md reads it. */
+async function reconnect() {
+  const config = await discovered();
+  const tokens = await logIn(config, client.buildAuthorizationUrl);
+  await providerEnds();
+  const atUserinfo = await errorOf(client.fetchUserInfo(config, tokens.access_token, tokens.claims().sub));
+  const atRefresh = await errorOf(client.refreshTokenGrant(config, tokens.refresh_token));
+  return { userinfo: (await atUserinfo.response.json()).reconnect_url, refresh: atRefresh.cause.reconnect_url };
+}
+
+await run({ login, pushed, dpop, device, refused, registered, logout, reconnect });

@@ -22,6 +22,13 @@ export async function errorOf(promise) {
   throw new assert.AssertionError({ message: 'this should have failed' });
 }
 
+/** Ends all that the person has granted at the sandbox's OpenID provider. */
+export async function providerEnds() {
+  const order = { provider: 'openid', what: 'grant' };
+  const { changed } = await (await fetch(`${settings.issuer}/sandbox/_expire`, { method: 'POST', body: JSON.stringify(order) })).json();
+  assert.ok(changed);
+}
+
 /** A private JWK of the settings as a key to sign with. */
 export function signingKey(jwk) {
   return crypto.subtle.importKey('jwk', jwk, { name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign']);

@@ -14,6 +14,11 @@ const manager = new UserManager({
   automaticSilentRenew: settings.renew_before > 0,
   accessTokenExpiringNotificationTimeInSeconds: settings.renew_before || 60,
   revokeTokensOnSignout: true,
+  fetchRequestCredentials: settings.refresh_cookie ? 'include' : undefined,
+  // what may be read by everybody may not be asked for with cookies
+  metadata: settings.refresh_cookie
+    ? await (await fetch(`${settings.issuer}/.well-known/openid-configuration`)).json()
+    : undefined,
 });
 
 const events = [];
@@ -46,11 +51,41 @@ const shown = (user) => user && {
   token_type: user.token_type,
 };
 
+/** Renews with the refresh cookie, which only the broker sees. */
+async function renewByCookie() {
+  const answer = await fetch(`${settings.issuer}/refresh`, {
+    method: 'POST',
+    credentials: 'include',
+    headers: { 'X-Requested-With': 'fetch' },
+    body: new URLSearchParams({ client_id: settings.client_id }),
+  });
+  const tokens = await answer.json();
+  if (!answer.ok) throw new Error(tokens.error);
+  const user = await manager.getUser();
+  Object.assign(user, { access_token: tokens.access_token, expires_in: tokens.expires_in });
+  await manager.storeUser(user);
+  await manager.events.load(user);
+}
+
+/** Where to reconnect: the library keeps the request that was refused, and its repetition has the same answer. */
+async function reconnectUrl() {
+  try {
+    await manager.signinSilent();
+  } catch (error) {
+    const url = await manager.metadataService.getTokenEndpoint();
+    const answer = await fetch(url, { method: 'POST', body: error.form });
+    return (await answer.json()).reconnect_url;
+  }
+  throw new Error('this should have been refused');
+}
+
 window.app = {
   events,
   signIn: () => manager.signinRedirect(),
   user: async () => shown(await manager.getUser()),
   renew: async () => shown(await manager.signinSilent()),
+  renewByCookie: async () => renewByCookie().then(window.app.user),
+  reconnectUrl,
   /** Renews at a moment that two tabs agreed on. */
   renewAt: (moment) => {
     window.renewal = new Promise((done) => setTimeout(done, moment - Date.now())).then(window.app.renew);
@@ -69,6 +104,7 @@ window.app = {
     const calls = performance.getEntriesByType('resource').filter((call) => call.name === url);
     return { name: failure?.name, error: failure?.error, calls: calls.length };
   },
+  signOutHere: () => manager.removeUser(),
   revoke: () => manager.revokeTokens(['access_token', 'refresh_token']),
   signOut: () => manager.signoutRedirect({ state: 'bye' }),
   userinfo: (token) => userinfo(token),

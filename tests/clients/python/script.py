@@ -20,6 +20,7 @@ class Settings:
     person      where the URL goes that a person should open
     auth        how the client authenticates; "none" for a public one
     resource    URL of a protected MCP server
+    library     which one, for a script that knows several
     """
 
     issuer: str
@@ -30,6 +31,7 @@ class Settings:
     auth: str = "none"
     id_token_alg: str = "RS256"
     resource: str = ""
+    library: str = ""
     port: int = 0
 
 
