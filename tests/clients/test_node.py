@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import requests
 
+from broker_local.server import PROJECT
 from broker_testing.journey import CALLBACK, TestClient, register
+from broker_testing.ports import free_port
 from broker_testing.registration import OPEN, policy_is
 from broker_testing.signing import jwk_of, jwk_set, new_key
-from clients.conftest import Report, RunScript
+from clients.conftest import HERE, TIMEOUT, Report, RunScript, script_environment
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 ENDED = {"refresh": "invalid_grant", "userinfo": 401}
@@ -120,3 +127,64 @@ def test_openid_client_logs_out(run_node: RunScript, base: str) -> None:
     client = registered(base, "none", post_logout_redirect_uris=(bye,))
     report = run_node("openid_client", scenario="logout", post_logout_redirect_uri=bye, **client)
     assert report == {"arrived": f"{bye}?state=bye", "refresh": "invalid_grant"}
+
+
+def backend_of_the_docs(changes: dict[str, str]) -> str:
+    """The sample of docs/frontend.md for a backend, with its placeholders filled in."""
+    text = (PROJECT / "docs" / "frontend.md").read_text("utf-8")
+    (code,) = re.findall(r"```js\n(import http .*?)```", text, re.DOTALL)
+    for placeholder, value in changes.items():
+        assert placeholder in code, placeholder
+        code = code.replace(placeholder, value)
+    return str(code)
+
+
+def test_the_backend_of_the_docs(node: str, base: str, person: str) -> None:
+    port = free_port()
+    app = f"http://localhost:{port}"
+    client = register(base, redirect_uris=(f"{app}/callback",), secret=True, providers=("openid",))
+    plain_http = ", undefined, { execute: [oidc.allowInsecureRequests] })"
+    code = backend_of_the_docs(
+        {
+            "https://app.example.com": app,
+            "https://login.example.com": base,
+            "your-client-id": client.client_id,
+            '"your-client-secret")': f'"{client.secret}"{plain_http}',
+            "3001": str(port),
+        }
+    )
+    words = [node, "--input-type=module", "--eval", code]
+    with subprocess.Popen(words, cwd=HERE, env=script_environment()) as backend:
+        try:
+            started = first_answer(f"{app}/login")
+            arrived = requests.post(person, data=started.headers["location"], timeout=TIMEOUT).json()["url"]
+            assert urlsplit(arrived).port == port
+            assert get(arrived, "session=another").status_code == 401
+            back = get(arrived, session_of(started))
+            assert (back.status_code, back.headers["location"]) == (303, "/")
+            profile = get(f"{app}/me", session_of(back)).json()
+            assert (profile["name"], profile["email"]) == ("John Doe", "john@example.com")
+            assert get(f"{app}/me", session_of(started)).status_code == 401
+        finally:
+            backend.terminate()
+
+
+def get(url: str, cookie: str = "") -> requests.Response:
+    return requests.get(url, headers={"cookie": cookie}, allow_redirects=False, timeout=TIMEOUT)
+
+
+def session_of(response: requests.Response) -> str:
+    """The session cookie as a browser sends it back."""
+    cookie = response.headers["set-cookie"]
+    assert cookie.endswith("; Path=/; HttpOnly; Secure; SameSite=Lax")
+    return cookie.partition(";")[0]
+
+
+def first_answer(url: str) -> requests.Response:
+    """As soon as the server listens."""
+    for _ in range(200):
+        try:
+            return get(url)
+        except requests.ConnectionError:
+            time.sleep(0.1)
+    raise AssertionError(f"nothing listens at {url}")
