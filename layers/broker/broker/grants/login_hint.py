@@ -12,9 +12,8 @@ def sealed(hint: str, request_uri: str, grant_id: str) -> bytes:
     """The hint for the login's item; nothing for none."""
     if not hint:
         return b""
-    from broker.crypto.sealing import (
-        seal,
-    )  # few requests have a hint, and no other part of a pushed one needs cryptography
+    # Few requests have a hint, and no other part of a pushed one needs cryptography.
+    from broker.crypto.sealing import seal
 
     return seal(request_uri.encode(), _PURPOSE, hint.encode(), grant_id.encode())
 
