@@ -17,6 +17,7 @@ from broker.protocol.json_documents import parse_object
 from broker.protocol.limits import address_key
 from broker.protocol.registration import InvalidRegistration
 from broker.protocol.registration_policy import RegistrationPolicy
+from broker.remembered import remember
 from broker.settings import LIMITS
 from broker.store.aws import StoreUnavailable
 from broker.store.client_documents import ClientDocument, ClientDocuments
@@ -136,6 +137,4 @@ class ClientDirectory:
         return document_client(document.client_id, members, policy, LIMITS)
 
     def _remember(self, document: ClientDocument) -> None:
-        if len(self._remembered) >= REMEMBERED:
-            self._remembered.pop(next(iter(self._remembered)), None)
-        self._remembered[document.client_id] = document
+        remember(self._remembered, document.client_id, document, REMEMBERED)

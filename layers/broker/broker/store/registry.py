@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from broker import clock
 from broker.protocol.clients import Client, ClientSecret
+from broker.remembered import remember
 from broker.store.attributes import Item, attribute, item, plain
 from broker.store.aws import ConditionFailed, StoreUnavailable, call
 
@@ -18,6 +19,9 @@ Value = TypeVar("Value")
 
 MAX_KEY_BYTES = 1024
 """Names longer than this are nobody's; DynamoDB refuses keys over 2,048 bytes with an error."""
+REMEMBERED = 500
+"""Entries that one instance keeps in memory. A client that registered itself takes up to 40 KB there, and all serve equally long,
+so that the oldest is the one that has expired, or will first."""
 _MAX_WRITES = 100
 """Of one transaction (DynamoDB). Putting 50 origins in the place of 50 others takes 101."""
 
@@ -180,7 +184,7 @@ class Registry:
             self._cache.pop(pk, None)
             return None
         value = plain(answer["Item"])
-        self._cache[pk] = _Cached(value, now + self._cache_seconds)
+        remember(self._cache, pk, _Cached(value, now + self._cache_seconds), REMEMBERED)
         return value
 
     def _scan(self, prefix: str) -> Iterator[dict[str, Any]]:
