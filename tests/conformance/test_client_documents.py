@@ -147,6 +147,8 @@ WRONG: dict[str, dict[str, Any]] = {
     "a redirect URI with a fragment": {"redirect_uris": [CALLBACK, "https://app.example/#x"]},
     "implicit": {"grant_types": ["implicit"]},
     "a spoofed name": {"client_name": "Bank\u202e"},
+    "keys at a port of another protocol": {"jwks_uri": "https://app.example:25/jwks"},
+    "a logout at a port of another protocol": {"backchannel_logout_uri": "https://app.example:25/logout"},
 }
 
 

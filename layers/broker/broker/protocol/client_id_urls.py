@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 MAX_LENGTH = 512
 LOWEST_PORT = 1024
-"""Ports below, but for 443, carry other protocols: a client id must not make the broker knock at them."""
+"""Ports below, but for 443, carry other protocols: no URL that a stranger names may make the broker knock at them."""
 
 _TEXT = re.compile(r"(?:[A-Za-z0-9\-._~:/\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+")
 _DOT_SEGMENT = re.compile(r"(?:\.|%2e){1,2}", re.IGNORECASE)
@@ -43,9 +43,14 @@ def fault(client_id: str, *, local: bool) -> str | None:
         return "has a user name or password"
     if not host or not (is_own or _HOST.fullmatch(host)) or host != _written_host(parts.netloc):
         return "names no host in its usual spelling"
-    if port is not None and port != 443 and port < LOWEST_PORT:
+    if not is_callable_port(port):
         return "names a port that is not for documents"
     return _path_fault(parts.path)
+
+
+def is_callable_port(port: int | None) -> bool:
+    """Whether the broker may call this port (None: the usual one) because a stranger's URL names it."""
+    return port is None or port == 443 or port >= LOWEST_PORT
 
 
 def host_of(client_id: str) -> str:

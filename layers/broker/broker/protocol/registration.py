@@ -215,6 +215,22 @@ def _key_faults(client: Client) -> Iterator[tuple[str, str]]:
         yield "jwks", rule
     if client.jwks_uri is not None and not _is_web_address(client.jwks_uri, ("https",)):
         yield "jwks_uri", "must be an https URL"
+    yield from _port_faults(client)
+
+
+def _port_faults(client: Client) -> Iterator[tuple[str, str]]:
+    """Of the addresses that the broker itself calls. The operator knows where he sends it; nobody else may choose any port."""
+    for field in ("jwks_uri", "backchannel_logout_uri"):
+        address = getattr(client, field)
+        if client.dynamic and address is not None and not _names_callable_port(address):
+            yield field, f"must be at port 443, or at one from {client_id_urls.LOWEST_PORT}"
+
+
+def _names_callable_port(address: str) -> bool:
+    try:
+        return client_id_urls.is_callable_port(urlsplit(address).port)
+    except ValueError:
+        return False
 
 
 def _is_public_key_set(text: str) -> bool:
