@@ -699,6 +699,39 @@ def test_a_parameter_that_is_too_long(clients: Clients, name: str) -> None:
     assert_refused(posted(login, urlencode(login.parameters | {name: "x" * 20_000})))
 
 
+@pytest.mark.spec("AUTHZ-43", "RFC 6749 4.1.2.1")
+@pytest.mark.parametrize("state", ["x" * 5001, " " * 1667, "é" * 834])
+def test_a_state_that_is_too_long_does_not_come_back(clients: Clients, state: str) -> None:
+    """It is measured as it would stand in the answer's URL, and would be stored with each login that anybody begins."""
+    login = Login(clients.public)
+    started = posted(login, urlencode(login.parameters | {"state": state}))
+    pushed = Login(clients.public)
+    refused = post_form(f"{clients.base}/par", pushed.parameters | {"state": state})
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_request")
+    login.parameters.pop("state")
+    assert_error_redirect(login, started, "invalid_request")
+
+
+@pytest.mark.spec("AUTHZ-37", "RFC 6749 4.1.2")
+@pytest.mark.parametrize("state", ["x" * 5000, " " * 1666, 'a b&c=d%20+é"' * 150])
+def test_a_state_may_be_just_so_long(clients: Clients, state: str) -> None:
+    login = Login(clients.public)
+    started = posted(login, urlencode(login.parameters | {"state": state}))
+    login.parameters["state"] = state
+    login.read_answer(login.browser.get(login.at_provider(started)))
+    assert login.answer["state"] == state
+    assert login.redeem().status_code == 200
+
+
+@pytest.mark.spec("AUTHZ-43", "OpenID Core 3.1.2.1")
+def test_a_nonce_that_is_too_long_is_refused(clients: Clients) -> None:
+    login = Login(clients.public)
+    assert_goes_on(login, login.start(nonce="n" * 512))
+    for nonce in ("n" * 513, "é" * 257):
+        refused = Login(clients.public)
+        assert_error_redirect(refused, refused.start(nonce=nonce), "invalid_request")
+
+
 @pytest.mark.spec("AUTHZ-43", "RFC 9110 15.5.15")
 def test_a_request_that_the_gateway_does_not_pass_on(clients: Clients) -> None:
     response = Login(clients.public).start(state="x" * 40_000)

@@ -4,6 +4,7 @@ The same checks serve the authorization endpoint and pushed requests (RFC 9126).
 """
 
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from broker.protocol import dpop, pkce
 from broker.protocol.clients import Client
@@ -23,6 +24,10 @@ from broker.protocol.scopes import allowed_scope, check_resources, parse_scope
 RESPONSE_TYPES = ("code",)
 RESPONSE_MODES = ("query", "form_post")
 PROMPTS = ("none", "login", "consent", "select_account")
+MAX_STATE = 5000
+"""Characters of `state` as a URL has it: it comes back in one, of which 8,000 are all that one can count on (RFC 9110 4.1)."""
+MAX_NONCE = 512
+"""Bytes. Both are stored with each login that anybody begins, and DynamoDB writes by the KB."""
 REQUEST_URI_PREFIX = "urn:ietf:params:oauth:request_uri:"
 """Of the reference to a pushed request (RFC 9126 section 2.2)."""
 
@@ -79,7 +84,8 @@ class AuthorizationRequest:
 
 
 def return_address(client: Client, parameters: Parameters) -> ReturnAddress:
-    """Where to answer. A client with one redirect URI may leave it out (RFC 6749 section 3.1.2.3). Errors: NoReturn."""
+    """Where to answer. A client with one redirect URI may leave it out (RFC 6749 section 3.1.2.3). A state that `check` will
+    refuse does not come back. Errors: NoReturn."""
     asked = parameters.all("redirect_uri")
     if len(asked) > 1 or (not asked and len(client.redirect_uris) != 1):
         raise NoReturn("The application must say once where to return to (redirect_uri).")
@@ -89,12 +95,18 @@ def return_address(client: Client, parameters: Parameters) -> ReturnAddress:
         raise NoReturn(unregistered, mismatch(redirect_uri, client.redirect_uris))
     states, mode = parameters.all("state"), parameters.get("response_mode")
     known_mode = mode if mode in RESPONSE_MODES else "query"
-    return ReturnAddress(redirect_uri, states[0] if len(states) == 1 else None, known_mode)
+    returned = states[0] if len(states) == 1 and _is_returnable(states[0]) else None
+    return ReturnAddress(redirect_uri, returned, known_mode)
+
+
+def _is_returnable(state: str) -> bool:
+    return len(quote(state, safe="")) <= MAX_STATE
 
 
 def check(client: Client, address: ReturnAddress, parameters: Parameters, issuer: str) -> AuthorizationRequest:
     """Check everything else. Errors: OAuthError, which may be redirected to `address`."""
     parameters.reject_repeated()
+    _check_lengths(parameters)
     _check_response(client, parameters)
     prompts = _check_openid(parameters)
     challenge = parameters.get("code_challenge")
@@ -123,6 +135,14 @@ def provider_name(client: Client, asked: str | None) -> str | None:
     if not client.providers:
         raise OAuthError(UNAUTHORIZED_CLIENT, "this client may use no provider")
     return asked
+
+
+def _check_lengths(parameters: Parameters) -> None:
+    """Of what is kept as the client wrote it. Errors: OAuthError."""
+    if not _is_returnable(parameters.get("state") or ""):
+        raise OAuthError(INVALID_REQUEST, f"the state is longer than {MAX_STATE} characters in a URL")
+    if len((parameters.get("nonce") or "").encode()) > MAX_NONCE:
+        raise OAuthError(INVALID_REQUEST, f"the nonce is longer than {MAX_NONCE} bytes")
 
 
 def _check_response(client: Client, parameters: Parameters) -> None:
