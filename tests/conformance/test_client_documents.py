@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import requests
 
+from broker import clock
 from broker.limiter import Limiter
 from broker.protocol.clients import Client
 from broker.protocol.limits import Limit
@@ -295,6 +297,67 @@ def test_nobody_makes_the_broker_call_as_often_as_he_likes(
     assert len(documents.asked) == 3
     runtime().directory.forget()
     assert Login(client_at(base, url)).start().status_code == 303, "what was read serves on"
+
+
+_hours = itertools.count(2)
+
+
+def few_readings(monkeypatch: pytest.MonkeyPatch, **quotas: int) -> None:
+    """Limits of client_document, in an hour that nobody has counted in: hosts have no port there, so all tests have the same."""
+    counters = Counters(client("dynamodb"), runtime().settings.grants_table)
+    limited = {f"client_document.{by}": Limit(quota, 3600) for by, quota in quotas.items()}
+    monkeypatch.setitem(runtime().__dict__, "limiter", Limiter(counters, limited))
+    pass_time(3600 * next(_hours) - clock.now() % 3600)
+
+
+@pytest.mark.spec("REG-130", "CIMD draft 6")
+def test_strangers_do_not_use_up_the_readings_of_a_client(
+    base: str, documents: DocumentHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may name any URL of its host; a client that is known has its own count there."""
+    url = documents.publish()
+    login, _ = log_in(client_at(base, url))
+    token = assert_tokens(login.redeem())["refresh_token"]
+    pass_time(2 * 86400)
+    few_readings(monkeypatch, host=3)
+    for number in range(3):
+        assert_refused(base, documents.url(f"/{number}.json"))
+    assert_refused(base, documents.url("/3.json"), status=429)
+    documents.asked.clear()
+    assert_tokens(refresh(login.client, token))
+    assert documents.asked == ["/client.json"]
+
+
+@pytest.mark.spec("REG-130", "CIMD draft 6")
+@pytest.mark.parametrize("by", ["host", "address"])
+def test_strangers_do_not_revive_a_client_that_was_taken_down(
+    base: str, documents: DocumentHost, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """Whatever they name, the URL itself too: after an hour of grace no reading serves because of a limit."""
+    url = documents.publish()
+    assert Login(client_at(base, url)).start().status_code == 303
+    documents.put("/client.json", b"", status=404)
+    pass_time(2 * 86400)
+    few_readings(monkeypatch, **{by: 2})
+    for _ in range(2):
+        assert_refused(base, url)
+    for number in range(3):
+        assert_refused(base, documents.url(f"/{number}.json"), status=400 if by == "host" and number < 2 else 429)
+    assert_refused(base, url, status=429)
+    runtime().directory.forget()
+    assert_refused(base, url, status=429)
+
+
+@pytest.mark.spec("REG-130", "CIMD draft 6")
+def test_a_reading_outlives_its_end_a_little_where_a_limit_forbids_another(
+    base: str, documents: DocumentHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = documents.publish(headers={"Cache-Control": "max-age=300"})
+    few_readings(monkeypatch, address=1)
+    assert Login(client_at(base, url)).start().status_code == 303
+    pass_time(400)
+    assert Login(client_at(base, url)).start().status_code == 303
+    assert len(documents.asked) == 1
 
 
 @pytest.mark.spec("REG-130", SPEC)

@@ -1,7 +1,8 @@
 """Who a client id stands for: a client in the Registry, or one described by the document that its id points to.
 
 What the operator registered counts first. A document is read when its last reading has expired. What is wrong with one is
-never remembered; while its host cannot be reached, or has been asked too often, the last reading serves for a week.
+never remembered; while its host cannot be reached, the last reading serves for a week, and where a limit keeps the broker from
+asking, for an hour.
 """
 
 from collections.abc import Callable
@@ -28,6 +29,9 @@ from broker.upstream.transport import Sender
 
 RETRY_SECONDS = 60
 """While a host cannot be reached, an instance asks it no more often than this, if it has an earlier reading."""
+GRACE_SECONDS = 3600
+"""So long after its end a reading serves where a limit forbids a new one. No longer: by using up the limit, anybody could else
+keep a client alive that its owner has taken down."""
 REMEMBERED = 200
 """Documents that one instance keeps in memory."""
 
@@ -98,9 +102,9 @@ class ClientDirectory:
     def _read(self, client_id: str, policy: RegistrationPolicy, known: ClientDocument | None) -> Client:
         now = clock.now()
         try:
-            fetched = self._fetched(client_id)
+            fetched = self._fetched(client_id, is_known=known is not None)
         except OAuthError:
-            if known is None:
+            if known is None or now >= known.expires_at + GRACE_SECONDS:
                 raise
             return self._client_of(known, policy)
         except DocumentUnreachable as problem:
@@ -116,13 +120,15 @@ class ClientDirectory:
         audit.event("client_document.read", client_id=client_id)
         return client
 
-    def _fetched(self, client_id: str) -> FetchedDocument:
+    def _fetched(self, client_id: str, *, is_known: bool) -> FetchedDocument:
         """Reads it, counted by who asks and by the host that is asked: anybody may name any URL, and what is wrong with one is
-        not remembered, so the broker would call as often as a stranger likes. Errors: OAuthError 429, those of `fetch`."""
+        not remembered, so the broker would call as often as a stranger likes. A client with a reading is counted apart from its
+        host, or URLs that a stranger makes up would keep its document from being read. Errors: OAuthError 429, those of `fetch`.
+        """
         limiter = self._limiter()
         subjects = (
             Subject("client_document.address", address_key(invocation.source_ip())),
-            Subject("client_document.host", client_id_urls.host_of(client_id)),
+            Subject("client_document.host", client_id if is_known else client_id_urls.host_of(client_id)),
         )
         limiter.check(subjects)
         count = limiter.count(subjects)
