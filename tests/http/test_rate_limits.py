@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import pytest
 import requests
@@ -18,8 +19,10 @@ from broker.protocol.limits import Limit, parse_limits
 from broker.runtime import runtime
 from broker.store.aws import StoreUnavailable, client
 from broker.store.counters import Counters
-from broker_testing.journey import Login, TestClient, post_form, refresh, register, revoke
+from broker_testing.journey import Login, TestClient, post_form, refresh, register, revoke, userinfo
+from broker_testing.sandbox import counted, forget_faults, order_fault, start_counting
 from broker_testing.signing import DPoPKey
+from broker_testing.trouble import pass_time
 
 Limits = Callable[..., None]
 _hours = itertools.count(1)
@@ -261,3 +264,110 @@ def test_a_large_limit_is_counted_by_samples_and_refusals_in_full(base: str, lim
 
 def test_small_limits_are_counted_one_by_one() -> None:
     assert [Limit(quota, 60).weight for quota in (1, 50, 99, 100, 6000)] == [1, 1, 1, 2, 120]
+
+
+# -- calls of the provider under the broker's own client -----------------------------------------------------------
+
+
+def made_up(base: str, client_: TestClient, provider: str) -> tuple[Login, str]:
+    """A login that anybody begins, and the callback that he makes of it instead of signing in."""
+    login = Login(client_, provider)
+    state = parse_qs(urlsplit(login.start().headers["location"]).query)["state"][0]
+    return login, f"{base}/callback/{provider}?{urlencode({'code': 'garbage', 'state': state})}"
+
+
+def test_made_up_codes_of_providers_are_limited_by_address(base: str, limits: Limits) -> None:
+    app, provider = register(base, providers=("openid",)), "openid"
+    limits(callback__address=2)
+    for _ in range(2):
+        login, url = made_up(base, app, provider)
+        assert login.browser.get(url).status_code == 303
+    asked = counted(base, provider)
+    login, url = made_up(base, app, provider)
+    for _ in range(2):
+        refused = login.browser.get(url)
+        assert (refused.status_code, refused.headers["content-type"]) == (429, "text/html; charset=utf-8")
+        assert "Please reload this page in a moment." in refused.text
+        assert "set-cookie" not in refused.headers
+    wait = int(refused.headers["retry-after"])
+    assert 0 < wait <= 60
+    assert counted(base, provider) == asked, "the provider is not called"
+    clock.offset += wait
+    answer = dict(parse_qsl(urlsplit(login.browser.get(url).headers["location"]).query))
+    assert (answer["state"], "error" in answer) == (login.parameters["state"], True), "nothing was consumed"
+
+
+def test_a_sign_in_that_goes_well_is_not_counted(base: str, limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor one that the person refuses, or that fails while the provider is down: nobody could make those up."""
+    app = register(base, providers=("openid",))
+    limits(callback__address=1)
+    added: list[str] = []
+
+    def add(_counters: Counters, name: str, *_: object) -> int:
+        added.append(name)
+        return len(added)
+
+    monkeypatch.setattr(Counters, "add", add)
+    for _ in range(2):
+        assert Login(app).tokens()["access_token"]
+    assert Login(app).run(decision="deny")["error"] == "access_denied"
+    order_fault(base, "openid", "token", "status", 503)
+    assert Login(app).run()["error"] == "temporarily_unavailable"
+    assert added == []
+
+
+@pytest.mark.parametrize("by", ["client", "login"])
+@pytest.mark.parametrize("provider", ["openid", "redbooth"])
+def test_userinfo_is_limited_as_the_proxy_is(base: str, limits: Limits, by: str, provider: str) -> None:
+    """Each call is one of the provider's, under the client of the operator."""
+    app = register(base, providers=(provider,))
+    login = Login(app, provider)
+    token, other = login.tokens()["access_token"], Login(app, provider).tokens()["access_token"]
+    limits(**{f"userinfo__{by}": 2})
+    for remaining in (1, 0):
+        answer = userinfo(base, token)
+        assert answer.status_code == 200
+        assert answer.headers["ratelimit"].startswith(f'"userinfo.{by}";r={remaining};t=')
+    asked = counted(base, provider)
+    headers = {"authorization": f"Bearer {token}", "origin": "https://app.example"}
+    refused = requests.get(f"{base}/userinfo", headers=headers, timeout=30)
+    assert (refused.status_code, refused.json()["error"]) == (429, "temporarily_unavailable")
+    assert 0 < int(refused.headers["retry-after"]) <= 60
+    assert refused.headers["access-control-allow-origin"] == "https://app.example"
+    assert counted(base, provider) == asked
+    assert userinfo(base, other).status_code == (200 if by == "login" else 429)
+    clock.offset += int(refused.headers["retry-after"])
+    assert userinfo(base, token).status_code == 200
+
+
+def test_the_profile_of_a_dialect_is_limited_too(base: str, limits: Limits) -> None:
+    app = register(base, providers=("infolobby",), dialect="infolobby")
+    headers = {"authorization": f"Bearer {Login(app, 'infolobby').tokens()['access_token']}"}
+    limits(userinfo__login=1)
+    answers = [requests.get(f"{base}/api/oauth/profile", headers=headers, timeout=30) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 429], answers[0].text
+    assert 0 < int(answers[1].headers["retry-after"]) <= 60
+
+
+def test_what_the_provider_refuses_at_userinfo_counts_once(base: str, limits: Limits) -> None:
+    token = Login(register(base, providers=("openid",))).tokens()["access_token"]
+    limits(userinfo__login=5)
+    order_fault(base, "openid", "userinfo", "status", 403)
+    assert userinfo(base, token).headers["ratelimit"].startswith('"userinfo.login";r=4;t=')
+
+
+def test_a_profile_that_is_always_refused_costs_a_refresh_a_minute(base: str) -> None:
+    """The first at once, as the login's own token may have ended early; then only one that has been there for a while."""
+    token = Login(register(base, providers=("openid",))).tokens()["access_token"]
+    order_fault(base, "openid", "userinfo", "status", 401, times=100)
+    start_counting(base, "openid")
+
+    def refreshes() -> int:
+        assert userinfo(base, token).status_code == 401
+        return counted(base, "openid").get("token:refresh_token", 0)
+
+    assert [refreshes() for _ in range(4)] == [1, 1, 1, 1]
+    pass_time(61)
+    assert [refreshes() for _ in range(3)] == [2, 2, 2]
+    forget_faults(base, "openid")
+    assert userinfo(base, token).status_code == 200

@@ -16,6 +16,7 @@ from broker.crypto.handles import Handle, Kind
 from broker.crypto.keys import KeyRing
 from broker.endpoints import cookies, redirect_answer
 from broker.endpoints.entry import unavailable
+from broker.endpoints.rate_limits import Gate
 from broker.gateway import Request, Response
 from broker.grants import authorization_code, consent, reconnect_request, upstream_login
 from broker.grants.authorization_code import Established, Person
@@ -72,6 +73,7 @@ class _Claimed:
     provider: Provider
     arrival: _Arrival
     login: Grant
+    gate: Gate
 
     @property
     def address(self) -> ReturnAddress:
@@ -115,6 +117,7 @@ class _Claimed:
 def respond(request: Request, runtime: Runtime) -> Response:
     """GET (or POST, for providers that answer with a form) /callback/{provider}."""
     name = request.path_parameters.get("provider", "")
+    gate = Gate(request, runtime, "callback")
     try:
         if request.method not in ("GET", "POST"):  # a HEAD that programs send ahead of a link would use up the state
             raise NotOurs("method")
@@ -124,16 +127,20 @@ def respond(request: Request, runtime: Runtime) -> Response:
         answer, problem = _answer(provider, parameters)
         arrival = _arrival(request, provider, parameters, answer, ring)
         if answer is not None and answer.code is not None:
+            gate.admit()  # anybody may begin a login and bring a code that he made up, and each costs a call of the provider
             # Read before anything is used up: while it cannot be had, reloading the page is all that is needed.
             runtime.provider_credentials(provider.name)
         login = _claim(runtime, provider, arrival)
-        return _continue(_Claimed(request, runtime, ring, provider, arrival, login), answer, problem)
+        claimed = _Claimed(request, runtime, ring, provider, arrival, login, gate)
+        return gate.settle(_continue(claimed, answer, problem))
     except NotOurs as refusal:
         audit.event("callback.refused", provider=name if name.isalnum() else None, reason=refusal.reason)
         explanation = (
             "This sign-in has expired, was already completed, or began in another browser. Please start again."
         )
         return _page(request, "invalid_request", explanation, 400)
+    except OAuthError as limited:
+        return _reload(request, limited)
     except StoreUnavailable as failure:
         audit.unavailable(failure)
         return _reload(request)
@@ -296,6 +303,8 @@ def _exchange(claimed: _Claimed, answer: CallbackAnswer, code: str) -> tuple[Ups
         return tokens, replace(person, claims={**answer.claims, **person.claims})
     except UpstreamFailure as failure:
         report(login.grant_id, provider.name, "callback", failure)
+        if failure.is_refusal:
+            claimed.gate.count(None)  # beside the write that ends the login; a sign-in that goes well is not counted
         kind = _kind(answer_in_callback(failure))
         denied = "this account may not sign in here"
         raise OAuthError(
@@ -360,9 +369,10 @@ def _reopen(runtime: Runtime, login: Grant) -> None:
         return
 
 
-def _reload(request: Request) -> Response:
-    error = unavailable()
-    return _page(request, error.kind.code, "Please reload this page in a moment.", 503, error.retry_after)
+def _reload(request: Request, error: OAuthError | None = None) -> Response:
+    error = error or unavailable()
+    explanation = "Please reload this page in a moment."
+    return _page(request, error.kind.code, explanation, error.kind.status, error.retry_after)
 
 
 def _page(request: Request, code: str, explanation: str, status: int, retry_after: int | None = None) -> Response:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from broker import audit, clock, invocation
+from broker import audit, invocation
 from broker.crypto.tokens import AccessToken
 from broker.endpoints import bearer, cors
 from broker.endpoints.bearer import NoCredentials, Session
@@ -50,9 +50,6 @@ REFUSED = "proxy.refused"
 _URL_TEXT = re.compile(r"[!-~]+")
 SHORTEST_CALL = 1.0
 """Seconds that a call gets, however little time is left."""
-NEW_SECONDS = 60
-"""So long after a token came, a 401 is taken for what the API thinks of the call: another token would change nothing, and a call
-that is always refused would cost a refresh at the provider each time."""
 
 _HARMLESS = {
     # A page that the provider serves must not become one of the broker's origin, where the broker's cookies are.
@@ -255,7 +252,7 @@ class _Caller:
         if refused.link.version != self.session.link.version:
             raise self._unwelcome()
         if can_refresh(self.provider, refused.tokens):
-            if clock.now() < refused.link.written_at + NEW_SECONDS:
+            if vault.is_new(refused.link):  # so the 401 is what the API thinks of the call
                 raise self._unwelcome()
             return self._fresh(refused.link, rejected_version=refused.link.version)
         if self._is_refused_at_userinfo(refused):

@@ -67,6 +67,12 @@ class Gate:
         """The answer is an error that a client meets without any fault or guess, so it counts as a success does."""
         self._harmless = True
 
+    def settle(self, response: Response) -> Response:
+        """The same response, once what was counted is written: where nothing but a refusal is counted at all, and as one."""
+        if self._count is not None:
+            self._limiter.finish(self._count, failed=False)
+        return response
+
     def close(self, response: Response) -> Response:
         """The response with the RateLimit fields, once it is counted; a refusal counts harder.
 

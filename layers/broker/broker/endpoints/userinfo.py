@@ -12,6 +12,7 @@ from broker.crypto.tokens import AccessToken
 from broker.endpoints import bearer, cors
 from broker.endpoints.bearer import NoCredentials, Session
 from broker.endpoints.entry import json_response, method_not_allowed, unavailable
+from broker.endpoints.rate_limits import Gate
 from broker.gateway import Request, Response
 from broker.grants import granted_scope, reconnect, reconnect_request, vault
 from broker.grants.subjects import subject_of
@@ -35,6 +36,7 @@ from broker.runtime import ProviderUnusable, Runtime
 from broker.store.aws import StoreUnavailable
 from broker.store.links import Link
 from broker.upstream.failures import UpstreamFailure, answer_in_userinfo
+from broker.upstream.renewal import can_refresh
 
 if TYPE_CHECKING:
     from broker.upstream.dialect import Profile
@@ -62,18 +64,33 @@ def _respond(request: Request, runtime: Runtime) -> Response:
         return cors.preflight(request, runtime, "GET, POST")
     if request.method not in ("GET", "HEAD", "POST"):
         return method_not_allowed("GET", "POST", headers=cors.headers_of_error(request, runtime, None))
-    client: Client | None = None
     try:
         bearer.refuse_token_in_query(request)
         token = bearer.access_token(request, runtime, in_form=True)
+    except NoCredentials:
+        return bearer.challenge(request, runtime, None, None)
+    except OAuthError as error:
+        return bearer.challenge(request, runtime, None, error)
+    except StoreUnavailable as error:
+        audit.unavailable(error)
+        return bearer.challenge(request, runtime, None, unavailable())
+    gate = Gate(request, runtime, "userinfo", token)
+    return gate.close(_answer(request, runtime, token, gate))
+
+
+def _answer(request: Request, runtime: Runtime, token: AccessToken, gate: Gate) -> Response:
+    client: Client | None = None
+    try:
+        gate.admit()
         client = bearer.client_of(runtime, token)
+        gate.count(None)
         bearer.check_key(request, runtime, token)
         _require_openid(token)
         session = bearer.session_of(runtime, token, client, REFUSED)
+        gate.forgive()  # what the provider refuses from here on is no guess at anything of ours
         return json_response(_claims(runtime, request.issuer, session), headers=cors.headers(request, client))
-    except NoCredentials:
-        return bearer.challenge(request, runtime, client, None)
     except OAuthError as error:
+        gate.forgive_if_a_step(error)
         return bearer.challenge(request, runtime, client, error, scope="openid")
     except StoreUnavailable as error:
         audit.unavailable(error)
@@ -119,9 +136,7 @@ def _profile(runtime: Runtime, provider: Provider, session: Session) -> Profile:
     credentials = runtime.provider_credentials(provider.name)
     try:
         fresh = _fresh(runtime, provider, session, session.link)
-        may_renew = (
-            fresh.link.version == session.link.version
-        )  # a token that was refused as soon as it was new stays refused
+        may_renew = _may_renew(provider, session, fresh)
         deadline = vault.call_deadline(runtime, before_refresh=may_renew)
         try:
             return fetch_profile(provider, credentials, runtime.http, fresh.tokens, deadline=deadline)
@@ -134,6 +149,13 @@ def _profile(runtime: Runtime, provider: Provider, session: Session) -> Profile:
     except UpstreamFailure as failure:
         vault.report(session.grant.grant_id, provider.name, "userinfo", failure)
         raise _upstream_error(runtime, session, failure) from None
+
+
+def _may_renew(provider: Provider, session: Session, fresh: Fresh) -> bool:
+    """Whether a token is to be renewed if it is refused. One that a renewal has just brought is not: it stays refused."""
+    if fresh.link.version != session.link.version:
+        return False
+    return session.link.is_first or not can_refresh(provider, fresh.tokens) or not vault.is_new(fresh.link)
 
 
 def _kept_profile(provider: Provider, session: Session) -> Profile | None:

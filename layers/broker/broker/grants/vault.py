@@ -50,6 +50,7 @@ LATE_LOOKS = 6
 REVOKE_TURNS = 3
 """The most versions of a link that one request tells the provider of."""
 SHORTEST_CALL = 1.0
+NEW_SECONDS = 60
 
 sleep: Callable[[float], None] = time.sleep
 
@@ -178,6 +179,12 @@ def fresh_tokens(
     """
     patience = Deadline.after(runtime.settings.upstream_deadline)
     return _fresh(_Need(runtime, provider, grant_secret, rejected_version, patience), link)
+
+
+def is_new(link: Link) -> bool:
+    """Whether the tokens came so lately that, if they are refused, others would change nothing. A call that is always refused
+    would else cost a refresh at the provider each time."""
+    return clock.now() < link.written_at + NEW_SECONDS
 
 
 def refresh_seconds(runtime: Runtime, *, recovering: bool = False) -> float:

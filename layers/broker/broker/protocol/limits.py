@@ -3,7 +3,8 @@
 A limit has a name: `<endpoint>.<by>`, and at the token endpoint `token.<grant_type>.<by>`, so that a login is never blocked by
 refreshes. `by` is `client` (one that has proven who it is; one that the operator registered is counted by that alone), or
 `address` (and a public client's id together with its address, as anybody can claim that id: counting it alone would let a
-stranger use up somebody else's budget). At the proxy the access token proves client and `login`.
+stranger use up somebody else's budget). At userinfo and the proxy the access token proves client and `login`. Callbacks count
+only if the provider refused their code.
 """
 
 import ipaddress
@@ -57,8 +58,11 @@ DEFAULTS: Mapping[str, Limit] = {
     "device_authorization.client": Limit(600, 60),
     "device_authorization.address": Limit(60, 60),
     "register.address": Limit(60, 3600),
+    "callback.address": Limit(60, 60),
     "client_document.address": Limit(60, 60),
     "client_document.host": Limit(60, 60),
+    "userinfo.client": Limit(12000, 60),
+    "userinfo.login": Limit(600, 60),
     "proxy.client": Limit(12000, 60),
     "proxy.login": Limit(600, 60),
 }

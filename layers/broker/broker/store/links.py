@@ -42,6 +42,11 @@ class Link:
     refusals: int = 0
     refused_since: int = 0
 
+    @property
+    def is_first(self) -> bool:
+        """Whether these are the tokens that the login itself brought."""
+        return self.version == 1
+
 
 class LinkRefused(Exception):
     """The write on the provider's tokens did not apply. `link` is what is there, None if nothing is."""

@@ -85,6 +85,11 @@ class UpstreamFailure(Exception):
         self.detail: Final = detail
 
     @property
+    def is_refusal(self) -> bool:
+        """The provider was asked and said no, whatever it calls that: so it may answer to a code that somebody made up."""
+        return self.kind in _REFUSALS
+
+    @property
     def alarm(self) -> bool:
         """A fault of the configuration (ours) or an attack, not of the moment: somebody has to look."""
         return self.kind in {FailureKind.CLIENT_REFUSED, FailureKind.UNTRUSTED, FailureKind.ADDRESS_REFUSED}
@@ -112,6 +117,15 @@ class UserinfoAnswer:
     retry_after: int | None
     refresh_and_repeat: bool
 
+
+_REFUSALS = frozenset(
+    {
+        FailureKind.GRANT_REFUSED,
+        FailureKind.CLIENT_REFUSED,
+        FailureKind.REQUEST_REFUSED,
+        FailureKind.UNKNOWN_REFUSAL,
+    }
+)
 
 _BAD_MOMENT = frozenset(
     {

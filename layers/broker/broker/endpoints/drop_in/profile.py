@@ -11,6 +11,7 @@ from broker.endpoints import bearer, cors, userinfo
 from broker.endpoints.bearer import NoCredentials, Session
 from broker.endpoints.drop_in import dialect_at
 from broker.endpoints.entry import json_response, method_not_allowed, unavailable
+from broker.endpoints.rate_limits import Gate
 from broker.gateway import Request, Response
 from broker.protocol.claims import claims_for
 from broker.protocol.clients import Client
@@ -42,20 +43,25 @@ def respond(request: Request, runtime: Runtime) -> Response:
 
 def _answer(request: Request, runtime: Runtime, dialect: ServedDialect, served: ServedProfile) -> Response:
     client: Client | None = None
+    gate: Gate | None = None
     fault = "invalid"
     try:
         request = _with_bearer(request, served)
         fault = _fault(request, runtime)
         token = bearer.access_token(request, runtime, in_form=True)
+        gate = Gate(request, runtime, "userinfo", token)
+        gate.admit()
         client = bearer.client_of(runtime, token)
+        gate.count(None)
         fault = "invalid"
         bearer.check_key(request, runtime, token)
         if client.dialect != dialect.name:
             raise OAuthError(INVALID_TOKEN, "the access token is not for the dialect of this address")
         fault = "revoked"
         session = bearer.session_of(runtime, token, client, userinfo.REFUSED)
+        gate.forgive()  # what the provider refuses from here on is no guess at anything of ours
         document = _document(session, userinfo.profile_of(runtime, request.issuer, session), served)
-        return json_response(document, headers=_cors(request, runtime, client, served))
+        return gate.close(json_response(document, headers=_cors(request, runtime, client, served)))
     except NoCredentials:
         fault, error = "missing", OAuthError(INVALID_TOKEN, "an access token is needed")
     except OAuthError as refusal:
@@ -63,7 +69,8 @@ def _answer(request: Request, runtime: Runtime, dialect: ServedDialect, served: 
     except StoreUnavailable as failure:
         audit.unavailable(failure)
         error = unavailable()
-    return _refusal(request, error, fault, served, _cors(request, runtime, client, served))
+    refused = _refusal(request, error, fault, served, _cors(request, runtime, client, served))
+    return gate.close(refused) if gate is not None else refused
 
 
 def _with_bearer(request: Request, served: ServedProfile) -> Request:
