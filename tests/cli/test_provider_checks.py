@@ -228,6 +228,7 @@ def test_what_the_token_endpoint_says(failure: UpstreamFailure | None, verdict: 
 
 USERINFO = {
     "as it should": (failed(FailureKind.TOKEN_REFUSED, 401), "right"),
+    "of the token or the secret": (failed(FailureKind.TOKEN_OR_CLIENT_REFUSED, 401), "cannot say"),
     "not by a 401": (failed(FailureKind.FORBIDDEN, 403), "cannot say"),
     "without a subject": (failed(FailureKind.NO_SUBJECT, 200), "cannot say"),
     "in words of its own": (failed(FailureKind.UNKNOWN_REFUSAL, 400), "cannot say"),

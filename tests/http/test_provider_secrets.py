@@ -20,7 +20,8 @@ from broker_local.server import LocalBroker
 from broker_testing.journey import Login, TestClient, refresh, register, revoke, userinfo
 from broker_testing.key_rotation import operators_client
 from broker_testing.parallel import at_once
-from broker_testing.sandbox import change_secrets, counted, start_counting, wrong_secret_said_as
+from broker_testing.proxy import call, provider_with
+from broker_testing.sandbox import change_secrets, counted, end_at_provider, start_counting, wrong_secret_said_as
 from broker_testing.trouble import pass_time
 
 NEW = "the-secret-that-the-provider-made-today"
@@ -32,6 +33,10 @@ OTHER_WORDS = {
     "Keycloak": b'{"error":"unauthorized_client","error_description":"Invalid client or Invalid client credentials"}',
     "no code": b'{"message":"Bad credentials"}',
     "a page": b"<html><body>Unauthorized</body></html>",
+    "nothing": b"",
+    "its own mark": b'{"status":"error","message":"not allowed"}',
+    "a code of its own": b'{"error":"unauthorized"}',
+    "a number": b'{"error":{"code":401,"message":"Unauthorized"}}',
 }
 """What a wrong secret is called with a 401, if not invalid_client."""
 
@@ -164,6 +169,53 @@ def test_a_wrong_secret_in_other_words(secrets: Secrets, words: bytes) -> None:
     secrets.takes(NEW)
     pass_time(6)
     good(refresh(client, tokens["refresh_token"]))
+
+
+@pytest.mark.parametrize("words", OTHER_WORDS.values(), ids=OTHER_WORDS)
+@pytest.mark.parametrize("secrets", ["iternio"], indirect=True)
+def test_a_wrong_key_at_a_profile_that_takes_the_token_too_ends_no_login(secrets: Secrets, words: bytes) -> None:
+    """A 401 does not say which of the two is refused. There is nothing to renew the token with: only the key can be put right."""
+    client = warm(secrets)
+    tokens = Login(client).tokens()
+    secrets.takes("another secret altogether")
+    with wrong_secret_said_as(words):
+        answer = userinfo(client.base, tokens["access_token"])
+    assert (answer.status_code, answer.json()["error"]) == (502, "temporarily_unavailable")
+    (alarm,) = secrets.events("upstream.misconfigured")
+    assert (alarm["row"], alarm["status"]) == (10, 401)
+    assert secrets.events("grant.ended") == secrets.events("link.reconnect_required") == []
+    secrets.takes(OLD)
+    good(userinfo(client.base, tokens["access_token"]))
+    good(userinfo(client.base, good(refresh(client, tokens["refresh_token"]))["access_token"]))
+
+
+@pytest.mark.parametrize("secrets", ["iternio"], indirect=True)
+def test_an_api_that_refuses_the_token_while_the_key_is_wrong_ends_no_login(secrets: Secrets) -> None:
+    """Whether the token is dead, the proxy asks at the profile; with a wrong key that proves nothing."""
+    runtime().provider_credentials("iternio")
+    client = register(secrets.local.url, providers=("iternio",), proxy=("iternio",))
+    tokens = Login(client).tokens()
+    elsewhere = runtime().provider("redbooth").api.base  # which has never seen the token
+    secrets.takes("another secret altogether")
+    with wrong_secret_said_as(b""), provider_with("iternio", api_base=elsewhere, api_allow=["GET /me"]):
+        answer = call(client, tokens["access_token"], "me", provider="iternio")
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
+    assert [event["row"] for event in secrets.events("upstream.misconfigured")] == [10]
+    assert secrets.events("grant.ended") == []
+    secrets.takes(OLD)
+    good(userinfo(client.base, tokens["access_token"]))
+
+
+@pytest.mark.parametrize("secrets", ["iternio"], indirect=True)
+def test_a_token_that_is_refused_by_name_beside_a_key_ends_its_login(secrets: Secrets) -> None:
+    """invalid_token is about the token alone (RFC 6750 section 3.1)."""
+    client = warm(secrets)
+    tokens = Login(client).tokens()
+    end_at_provider(client.base, "iternio", "grant")
+    answer = userinfo(client.base, tokens["access_token"])
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
+    assert secrets.events("upstream.misconfigured") == []
+    assert [event["detail"] for event in secrets.events("grant.ended")] == ["expired"]
 
 
 def test_a_secret_that_the_functions_have_not_seen_yet_is_found_at_the_first_refusal(secrets: Secrets) -> None:

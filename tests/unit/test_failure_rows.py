@@ -12,7 +12,7 @@ from broker_local.server import PROJECT
 
 MADE = re.compile(r"FailureKind\.(\w+),\s*(?:row=)?(\d+)(?: if [^,()]+ else (\d+))?")
 ROW = re.compile(r"^\| (\d+) \| ([^|]+) \| [^|]+ \| ([^|]+) \|$", re.MULTILINE)
-OF_THE_PROFILE = {"TOKEN_REFUSED", "FORBIDDEN", "NO_SUBJECT"}
+OF_THE_PROFILE = {"TOKEN_REFUSED", "TOKEN_OR_CLIENT_REFUSED", "FORBIDDEN", "NO_SUBJECT"}
 
 
 def made() -> set[tuple[int, str]]:

@@ -101,6 +101,7 @@ AGAIN = (503, False)
 LATE = (504, False)
 GATEWAY = (502, False)
 SLACK = {"errors__map": {"token_revoked": "invalid_grant", "bad_code": "invalid_grant"}}
+KEYED = {"userinfo__params": {"api_key": "{client_secret}"}}
 OK_TRUE = {f"{table}__ok": {"path": "ok", "equals": True} for table in ("token", "userinfo")}
 
 
@@ -182,6 +183,10 @@ ROWS = [
     Row(15, "line break", answer(200, {"access_token": "a\r\nX: 1"}), K.UNUSABLE, OURS, LATER),
     Row(23, "too large", transport(TransportKind.TOO_LARGE, status=200), K.TOO_LARGE, OURS, LATER, GATEWAY),
     Row(24, "slow loris", transport(TransportKind.TIMEOUT, status=200), K.TIMEOUT, NOT_NOW, LATER, LATE, (1, 1, 2)),
+    Row(10, "401 beside a secret", answer(401), K.TOKEN_OR_CLIENT_REFUSED, OURS, ui=(502, True), overrides=KEYED),
+    Row(10, "unauthorized_client beside a secret", error("unauthorized_client", 401), K.CLIENT_REFUSED, OURS, ui=GATEWAY,
+        overrides=KEYED),
+    Row(28, "invalid_token beside a secret", error("invalid_token", 401), K.TOKEN_REFUSED, ui=REPEAT, overrides=KEYED),
     Row(28, "401", answer(401), K.TOKEN_REFUSED, ui=REPEAT),
     Row(28, "401 in HTML", answer(401, HTML), K.TOKEN_REFUSED, ui=REPEAT),
     Row(28, "invalid_token", error("invalid_token"), K.TOKEN_REFUSED, ui=REPEAT),
@@ -202,7 +207,7 @@ ROWS = [
 ]  # fmt: skip
 
 # Rows 28 to 30 are about an access token or a profile: there is no such answer at the token endpoint.
-AT_TOKEN = [row for row in ROWS if row.number not in {28, 29, 30}]
+AT_TOKEN = [row for row in ROWS if row.number not in {28, 29, 30} and row.overrides is not KEYED]
 AT_USERINFO = [row for row in ROWS if row.ui is not None]
 
 
@@ -276,11 +281,14 @@ def test_the_rows_of_the_table_are_all_here() -> None:
     assert {row.number for row in ROWS} == {*range(4, 16), 23, 24, 28, 29, 30, 32}
 
 
+ALARMING = {K.CLIENT_REFUSED, K.TOKEN_OR_CLIENT_REFUSED, K.UNTRUSTED, K.ADDRESS_REFUSED}
+
+
 @pytest.mark.parametrize(
     ("kinds", "alarm"),
     [
-        ({K.CLIENT_REFUSED, K.UNTRUSTED, K.ADDRESS_REFUSED}, True),
-        (set(K) - {K.CLIENT_REFUSED, K.UNTRUSTED, K.ADDRESS_REFUSED}, False),
+        (ALARMING, True),
+        (set(K) - ALARMING, False),
     ],
 )
 def test_faults_of_the_configuration_raise_an_alarm(kinds: set[FailureKind], alarm: bool) -> None:

@@ -137,7 +137,9 @@ def test_refresh_and_revocation_do_the_same() -> None:
 
 
 def test_a_profile_that_needs_the_secret_too() -> None:
-    """Iternio's: a 401 may be about the token or the key, so the other key is tried; elsewhere it is about the token."""
+    """Iternio's: a 401 may be about the token or the key, so the other key is tried, unless it says which; elsewhere it is about
+    the token.
+    """
     slots = Slots()
     http = http_of(answer(401, {"status": "unauthorized"}), answer(200, {"status": "ok", "user_id": 7}))
     fetch_profile(from_catalogue("iternio"), slots.first, http, TOKENS, deadline=deadline())
@@ -146,3 +148,17 @@ def test_a_profile_that_needs_the_secret_too() -> None:
     with pytest.raises(UpstreamFailure) as failed:
         fetch_profile(plain(), slots.first, http_of(answer(401)), TOKENS, deadline=deadline())
     assert (failed.value.kind, slots.counts) == (FailureKind.TOKEN_REFUSED, (1, 1))
+    for code, kind in REFUSALS_OF_A_PROFILE.items():
+        script = http_of(*[answer(401, {"error": code})] * (1 if kind is FailureKind.TOKEN_REFUSED else 2))
+        with pytest.raises(UpstreamFailure) as failed:
+            fetch_profile(from_catalogue("iternio"), Slots().first, script, TOKENS, deadline=deadline())
+        assert (failed.value.kind, len(script.requests)) == (kind, len(script.script))
+
+
+REFUSALS_OF_A_PROFILE = {
+    "invalid_token": FailureKind.TOKEN_REFUSED,
+    "invalid_client": FailureKind.CLIENT_REFUSED,
+    "unauthorized_client": FailureKind.CLIENT_REFUSED,
+    "unauthorized": FailureKind.TOKEN_OR_CLIENT_REFUSED,
+    "invalid_request": FailureKind.TOKEN_OR_CLIENT_REFUSED,
+}

@@ -74,6 +74,12 @@ def of_userinfo(failure: UpstreamFailure | None) -> Finding:
     match failure.kind:
         case FailureKind.TOKEN_REFUSED | FailureKind.GRANT_REFUSED:
             return right(step, f"It refused a made-up token, as it should ({_detail(failure)}).")
+        case FailureKind.TOKEN_OR_CLIENT_REFUSED:
+            return cannot_say(
+                step,
+                f"It refused a made-up token or the broker's own secret, which it got as well ({_detail(failure)}).",
+                "A login that its user ended there cannot be told from a wrong secret; if it has codes for them, see errors.map.",
+            )
         case FailureKind.FORBIDDEN | FailureKind.NO_SUBJECT:
             return cannot_say(
                 step,

@@ -272,6 +272,8 @@ class _Caller:
         try:
             fetch_profile(self.provider, credentials, self.runtime.http, refused.tokens, deadline=deadline)
         except UpstreamFailure as failure:
+            if failure.alarm:
+                vault.report(self.session.grant.grant_id, self.provider.name, "proxy", failure)
             return failure.kind in (FailureKind.TOKEN_REFUSED, FailureKind.GRANT_REFUSED)
         return False
 

@@ -35,12 +35,13 @@ from broker.protocol.scopes import provider_scope
 from broker.runtime import ProviderUnusable, Runtime
 from broker.store.aws import StoreUnavailable
 from broker.store.links import Link
-from broker.upstream.failures import UpstreamFailure, answer_in_userinfo
+from broker.upstream.failures import FailureKind, UpstreamFailure, answer_in_userinfo
 from broker.upstream.renewal import can_refresh
 
 if TYPE_CHECKING:
     from broker.upstream.dialect import Profile
     from broker.upstream.provider import Provider
+    from broker.upstream.tokens import UpstreamTokens
 
 REFUSED = "userinfo.refused"
 """The audit event for an access token whose login has ended."""
@@ -141,7 +142,7 @@ def _profile(runtime: Runtime, provider: Provider, session: Session) -> Profile:
         try:
             return fetch_profile(provider, credentials, runtime.http, fresh.tokens, deadline=deadline)
         except UpstreamFailure as failure:
-            if not may_renew or not answer_in_userinfo(failure).refresh_and_repeat:
+            if not may_renew or not _is_for_a_new_token(provider, fresh.tokens, failure):
                 raise
         fresh = _fresh(runtime, provider, session, fresh.link, rejected_version=fresh.link.version)
         deadline = vault.call_deadline(runtime, before_refresh=False)
@@ -156,6 +157,14 @@ def _may_renew(provider: Provider, session: Session, fresh: Fresh) -> bool:
     if fresh.link.version != session.link.version:
         return False
     return session.link.is_first or not can_refresh(provider, fresh.tokens) or not vault.is_new(fresh.link)
+
+
+def _is_for_a_new_token(provider: Provider, tokens: UpstreamTokens, failure: UpstreamFailure) -> bool:
+    """Whether to renew the token. A login whose token cannot be renewed ends by that, so the refusal must be of the token for
+    certain: a wrong secret of the broker's ends no login.
+    """
+    is_certain = failure.kind is not FailureKind.TOKEN_OR_CLIENT_REFUSED
+    return answer_in_userinfo(failure).refresh_and_repeat and (is_certain or can_refresh(provider, tokens))
 
 
 def _kept_profile(provider: Provider, session: Session) -> Profile | None:
@@ -185,7 +194,8 @@ def _upstream_error(runtime: Runtime, session: Session, failure: UpstreamFailure
         504: "the provider did not answer in time",
     }
     # The login goes on, and its link may work for other calls; what this one wants, only the person can give.
-    asks_person = answer.status in (401, 403)
+    # So can he where nobody knows whether his access or the broker's secret is refused.
+    asks_person = answer.status in (401, 403) or failure.kind is FailureKind.TOKEN_OR_CLIENT_REFUSED
     token, grant = session.token, session.grant
     return OAuthError(
         _BY_STATUS[answer.status],

@@ -105,7 +105,7 @@ def perform(call: Call, values: Values, http: Sender, deadline: Deadline, sleep:
         return _perform(call, values, http, deadline, sleep)
     except UpstreamFailure as failure:
         refused = failure
-        other = _other_credentials(call, values.credentials, failure)
+        other = _other_credentials(values.credentials, failure)
         if other is None:
             raise
     accepted = other.accepted or (lambda: None)
@@ -121,24 +121,28 @@ def perform(call: Call, values: Values, http: Sender, deadline: Deadline, sleep:
     return answer
 
 
-def _other_credentials(call: Call, credentials: Credentials, failure: UpstreamFailure) -> Credentials | None:
-    """What to try once more with. A 401 where both an access token and the secret were sent may mean either of them."""
-    about_client = {FailureKind.CLIENT_REFUSED, *((FailureKind.TOKEN_REFUSED,) if _has_secret(call) else ())}
+def _other_credentials(credentials: Credentials, failure: UpstreamFailure) -> Credentials | None:
+    """What to try once more with."""
+    about_client = (FailureKind.CLIENT_REFUSED, FailureKind.TOKEN_OR_CLIENT_REFUSED)
     if failure.kind not in about_client or not failure.sent or credentials.other is None:
         return None
     return credentials.other()
 
 
-def _has_secret(call: Call) -> bool:
-    return any("client_secret" in placeholders(text) for text in (*call.params.values(), *call.headers.values()))
+def _says_who_asks(call: Call) -> bool:
+    """Whether the call proves who the broker is. A revocation and a profile may be asked for with the token alone, and a 401 is
+    then about that.
+    """
+    if call.phase in (Phase.CODE, Phase.REFRESH) or call.auth not in (None, "none"):
+        return True
+    texts = (call.url, *call.params.values(), *call.headers.values())
+    return any("client_secret" in placeholders(text) for text in texts)
 
 
 def _perform(call: Call, values: Values, http: Sender, deadline: Deadline, sleep: Sleep) -> Answer:
     """The call with one set of credentials. At most two requests are sent."""
     hidden = (*values.secrets(), *(value for name, value in call.given.items() if name in _SECRET_PARAMS))
-    # A revocation may be proven by the token alone, which is dead already where the provider says 401.
-    authenticated = call.phase is not Phase.REVOKE or call.auth not in (None, "none") or _has_secret(call)
-    classifier = Classifier(call.phase, values.provider.errors, call.ok, hidden, authenticated)
+    classifier = Classifier(call.phase, values.provider.errors, call.ok, hidden, _says_who_asks(call))
     retry_headers = values.provider.api.retry
     repeatable = _repeatable_after_arrival(call)
     first_deadline = deadline.share(FIRST_SHARE) if FailureKind.TIMEOUT in repeatable else deadline

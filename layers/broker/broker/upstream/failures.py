@@ -51,6 +51,7 @@ class FailureKind(Enum):
     UNUSABLE = "unusable answer"
     TOO_LARGE = "too large"
     TOKEN_REFUSED = "access token refused"
+    TOKEN_OR_CLIENT_REFUSED = "access token or client refused"
     FORBIDDEN = "forbidden"
     NO_SUBJECT = "no subject"
     POSTPONED = "postponed"
@@ -92,7 +93,7 @@ class UpstreamFailure(Exception):
     @property
     def alarm(self) -> bool:
         """A fault of the configuration (ours) or an attack, not of the moment: somebody has to look."""
-        return self.kind in {FailureKind.CLIENT_REFUSED, FailureKind.UNTRUSTED, FailureKind.ADDRESS_REFUSED}
+        return self.kind in _ALARMING
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,14 @@ _REFUSALS = frozenset(
     }
 )
 
+_ALARMING = frozenset(
+    {
+        FailureKind.CLIENT_REFUSED,
+        FailureKind.TOKEN_OR_CLIENT_REFUSED,
+        FailureKind.UNTRUSTED,
+        FailureKind.ADDRESS_REFUSED,
+    }
+)
 _BAD_MOMENT = frozenset(
     {
         FailureKind.UNREACHABLE,
@@ -172,6 +181,10 @@ def answer_in_userinfo(failure: UpstreamFailure) -> UserinfoAnswer:
     match failure.kind:
         case FailureKind.TOKEN_REFUSED | FailureKind.GRANT_REFUSED:  # Slack says the one by a code that means the other
             return UserinfoAnswer(401, None, refresh_and_repeat=True)
+        case (
+            FailureKind.TOKEN_OR_CLIENT_REFUSED
+        ):  # a new token may help; that none can be had proves nothing against the login
+            return UserinfoAnswer(502, None, refresh_and_repeat=True)
         case FailureKind.FORBIDDEN:
             return UserinfoAnswer(403, None, refresh_and_repeat=False)
         case FailureKind.BUSY:
@@ -238,18 +251,25 @@ class Classifier:
     def _refusal(self, answer: Answer) -> UpstreamFailure:
         """4xx: by its code; without one by its status."""
         code = self._code(answer)
-        about_client = self.authenticated and self.phase is not Phase.USERINFO
-        if answer.status == 401 and about_client and code in _CLIENT_REFUSED_BY_401:
+        if answer.status == 401 and self._is_about_the_client(code):
             return self._failure(FailureKind.CLIENT_REFUSED, 10, answer, code)
         if known := self._meaning(code):
             return self._failure(known[0], known[1], answer, code)
         if answer.status == 403 and answer.limited:
             return self._failure(FailureKind.BUSY, 13, answer, code)
+        if self.phase is Phase.USERINFO and answer.status == 401 and self.authenticated:
+            return self._failure(FailureKind.TOKEN_OR_CLIENT_REFUSED, 10, answer, code)
         if self.phase is Phase.USERINFO and answer.status == 401:
             return self._failure(FailureKind.TOKEN_REFUSED, 28, answer, code)
         if self.phase is Phase.USERINFO and answer.status == 403:
             return self._failure(FailureKind.FORBIDDEN, 29, answer, code)
         return self._failure(FailureKind.UNKNOWN_REFUSAL, 12, answer, code)
+
+    def _is_about_the_client(self, code: str | None) -> bool:
+        """Of a 401. Where an access token was sent as well, one without a code may be about either of them."""
+        if self.phase is Phase.USERINFO and code is None:
+            return False
+        return self.authenticated and code in _CLIENT_REFUSED_BY_401
 
     def _said_in_a_success(self, answer: Answer) -> UpstreamFailure | None:
         """2xx that is none: unreadable, an error code in it, or the provider's own mark of success missing."""
