@@ -395,6 +395,17 @@ def test_an_access_token_in_two_places_is_refused(base: str) -> None:
 
 
 def test_too_many_requests_say_when_to_come_back(base: str) -> None:
+@pytest.mark.parametrize(("dialect", "path"), [("infolobby", "/api/oauth/profile"), ("iternio", "/1/oauth/me")])
+def test_who_comes_without_a_token_is_told_of_no_error(base: str, dialect: str, path: str) -> None:
+    """RFC 6750 section 3.1, at dialects whose guide has no words for it: the challenge says how to authenticate, and no more."""
+    for headers in ({}, {"authorization": "Basic YTpi"}):
+        refused = requests.get(base + path, headers=headers, timeout=TIMEOUT)
+        assert (refused.status_code, refused.content) == (401, b"")
+        assert refused.headers["www-authenticate"] == f'Bearer realm="{base}"'
+        assert refused.headers["cache-control"] == "no-store"
+    assert 'error="invalid_token"' in profile(base, dialect, "x.y.z").headers["www-authenticate"]
+
+
     client = application(base, "phpapi")
     before = runtime().limiter
     counters = Counters(aws_client("dynamodb"), runtime().settings.grants_table)

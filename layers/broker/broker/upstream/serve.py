@@ -97,7 +97,8 @@ class ServedProfile:
         numbers: members that are JSON numbers where the value is one.
         constants: members that are always the same.
         realm: of the challenge, "" = the issuer.
-        faults: what is wrong with an access token (FAULTS) -> the text for it.
+        faults: what is wrong with an access token (FAULTS) -> the text for it. Without one for "missing", who comes without
+            a token is told of no error.
         body: "nested": errors look like {"error": {"message", "code"}}.
     """
 

@@ -63,6 +63,8 @@ def _answer(request: Request, runtime: Runtime, dialect: ServedDialect, served: 
         document = _document(session, userinfo.profile_of(runtime, request.issuer, session), served)
         return gate.close(json_response(document, headers=_cors(request, runtime, client, served)))
     except NoCredentials:
+        if "missing" not in served.faults:
+            return _challenge(request, served, _cors(request, runtime, client, served))
         fault, error = "missing", OAuthError(INVALID_TOKEN, "an access token is needed")
     except OAuthError as refusal:
         error = refusal
@@ -120,6 +122,11 @@ def _number(value: object) -> object:
         if str(number) == value and number < _LARGEST_NUMBER:
             return number
     return value
+
+
+def _challenge(request: Request, served: ServedProfile, headers: dict[str, str]) -> Response:
+    """How to authenticate, and nothing of an error: who came without a token has made none (RFC 6750 section 3.1)."""
+    return Response(401, headers={**headers, "www-authenticate": f'Bearer realm="{served.realm or request.issuer}"'})
 
 
 def _refusal(
