@@ -406,11 +406,26 @@ def test_who_comes_without_a_token_is_told_of_no_error(base: str, dialect: str, 
     assert 'error="invalid_token"' in profile(base, dialect, "x.y.z").headers["www-authenticate"]
 
 
+@pytest.mark.parametrize(("dialect", "path"), [("infolobby", "/api/oauth/profile"), ("iternio", "/1/oauth/me")])
+def test_who_comes_without_a_token_is_told_of_no_error(base: str, dialect: str, path: str) -> None:
+    """RFC 6750 section 3.1, at dialects whose guide has no words for it: the challenge says how to authenticate, and no more."""
+    for headers in ({}, {"authorization": "Basic YTpi"}):
+        refused = requests.get(base + path, headers=headers, timeout=TIMEOUT)
+        assert (refused.status_code, refused.content) == (401, b"")
+        assert refused.headers["www-authenticate"] == f'Bearer realm="{base}"'
+        assert refused.headers["cache-control"] == "no-store"
+    assert 'error="invalid_token"' in profile(base, dialect, "x.y.z").headers["www-authenticate"]
+
+
     client = application(base, "phpapi")
     before = runtime().limiter
     counters = Counters(aws_client("dynamodb"), runtime().settings.grants_table)
     runtime().__dict__["limiter"] = Limiter(counters, {"token.authorization_code.client": Limit(1, 60)})
     try:
+        ({"client_id": None}, 400, "invalid_request"),
+        ({"client_secret": None}, 400, "invalid_request"),
+        ({"client_secret": ""}, 400, "invalid_request"),
+        ({"client_id": "nobody", "client_secret": None}, 400, "invalid_request"),
         form = {"code": "garbage"} | client.credentials()
         answers = [post_form(f"{base}/api/token.php", form) for _ in range(2)]
     finally:

@@ -65,6 +65,7 @@ class ServedToken:
         redirect_uri: whether the one of the authorization request must be repeated.
         answer: member -> one of ANSWER_VALUES; what is not known is left out.
         errors: OAuth's error code -> the dialect's.
+        missing_credentials: the error code for a client that sends no id or no secret, "" = invalid_client.
         lifetime: seconds of an access token; None: as long as the login.
         opaque: its access tokens are never JWTs.
     """
@@ -76,6 +77,7 @@ class ServedToken:
     redirect_uri: Requirement
     answer: Mapping[str, str]
     errors: Mapping[str, str]
+    missing_credentials: str
     lifetime: int | None
     opaque: bool
 
@@ -185,6 +187,7 @@ def _token(table: Table) -> ServedToken:
         redirect_uri=table.choice("redirect_uri", ("required", "optional"), "required"),
         answer=table.strings_by_name("answer"),
         errors=table.strings_by_name("errors"),
+        missing_credentials=table.choice("missing_credentials", ("invalid_request",), ""),
         lifetime=table.seconds("lifetime", least=60),
         opaque=_flag(table, "opaque"),
     )

@@ -14,7 +14,13 @@ from broker.gateway import FORM, Request, Response
 from broker.grants.issuing import TokenAnswer
 from broker.protocol import client_authentication
 from broker.protocol.clients import Client
-from broker.protocol.errors import INVALID_CLIENT, UNAUTHORIZED_CLIENT, UNSUPPORTED_GRANT_TYPE, OAuthError
+from broker.protocol.errors import (
+    INVALID_CLIENT,
+    INVALID_REQUEST,
+    UNAUTHORIZED_CLIENT,
+    UNSUPPORTED_GRANT_TYPE,
+    OAuthError,
+)
 from broker.protocol.parameters import MalformedParameters, Parameters, parse
 from broker.runtime import Runtime
 
@@ -31,6 +37,8 @@ def respond(request: Request, runtime: Runtime) -> Response:
         return token.respond(request, runtime)
     standard = _standard_request(request, runtime, dialect)
     response = client_requests.serve(standard, runtime, _step(dialect), "token")
+    if response.status == INVALID_CLIENT.status and dialect.token.missing_credentials:
+        response = _of_missing_credentials(response, standard, dialect.token.missing_credentials)
     return _in_dialect(response, dialect) if response.status >= 400 and dialect.token.errors else response
 
 
@@ -104,6 +112,17 @@ def _document(answer: TokenAnswer, dialect: "ServedDialect") -> dict[str, object
     }
     members = {member: values[source] for member, source in dialect.token.answer.items()}
     return {member: value for member, value in members.items() if value is not None}
+def _of_missing_credentials(response: Response, request: Request, code: str) -> Response:
+    """The refusal of a client that has left out its id or its secret, by the code that the guide has for what is missing."""
+    form = request.form()
+    missing = [name for name in ("client_id", "client_secret") if form.get(name) is None]
+    if not missing or "authorization" in request.headers:
+        return response
+    document = {"error": code, "error_description": f"the parameter {missing[0]} is missing"}
+    headers = {name: value for name, value in response.headers.items() if name != "www-authenticate"}
+    return replace(response, status=INVALID_REQUEST.status, body=json.dumps(document), headers=headers)
+
+
 
 
 def _in_dialect(response: Response, dialect: "ServedDialect") -> Response:
