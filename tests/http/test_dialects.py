@@ -284,6 +284,51 @@ def test_authorize_takes_the_methods_of_the_guide(base: str, dialect: str, metho
     assert (answer.status_code, answer.headers["allow"]) == (405, methods)
 
 
+# -- empty and repeated parameters -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dialect", ["iternio", "redbooth", "infolobby"])
+def test_an_empty_scope_is_none(base: str, dialect: str) -> None:
+    """RFC 6749 section 3.1: a parameter without a value is left out, and who names no scope gets all that it may have."""
+    client = application(base, dialect, scope=("get_telemetry", "set_telemetry", "openid"))
+
+    def asked_of_the_provider(scope: str | None) -> dict[str, str]:
+        sent = Login(client).browser.get(authorize_url(client, dialect, scope=scope))
+        query = dict(parse_qsl(urlsplit(sent.headers["location"]).query))
+        return {name: value for name, value in query.items() if name not in ("state", "redirect_uri")}
+
+    whole = asked_of_the_provider(None)
+    assert "get_telemetry" in whole["scope"]
+    assert asked_of_the_provider("") == asked_of_the_provider(" ") == whole
+    assert asked_of_the_provider("get_telemetry")["scope"] == "get_telemetry"
+
+
+@pytest.mark.parametrize(
+    "repeated", [("authorization_code", ""), ("", "authorization_code"), ("", ""), ("authorization_code",) * 2]
+)
+@pytest.mark.parametrize("path", ["/api/token.php", "/1/oauth/token"])
+def test_a_repeated_grant_type_is_refused_where_it_may_be_left_out(
+    base: str, path: str, repeated: tuple[str, str]
+) -> None:
+    """RFC 6749 section 3.2: no parameter more than once, whatever it is."""
+    client = application(base, "phpapi" if "php" in path else "iternio")
+    form = [("code", "garbage"), *client.credentials().items()]
+    answer = requests.post(base + path, data=[*form, *(("grant_type", value) for value in repeated)], timeout=TIMEOUT)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    once = requests.post(base + path, data=[*form, ("grant_type", "")], timeout=TIMEOUT)
+    assert once.json()["error"] in ("invalid_grant", "invalid_code")
+
+
+@pytest.mark.parametrize("repeated", ["response_type=&response_type=", "response_type=code&response_type="])
+def test_a_repeated_response_type_is_refused_where_it_may_be_left_out(base: str, repeated: str) -> None:
+    client = application(base, "iternio")
+    browser = Login(client).browser
+    url = authorize_url(client, "iternio", response_type=None)
+    answer = browser.get(f"{url}&{repeated}")
+    assert dict(parse_qsl(urlsplit(answer.headers["location"]).query))["error"] == "invalid_request"
+    assert f"{base}/sandbox/iternio/" in browser.get(f"{url}&response_type=").headers["location"]
+
+
 # -- lifetimes ---------------------------------------------------------------------------------------------------------
 
 
@@ -350,6 +395,17 @@ def test_the_words_for_a_bad_access_token(base: str, dialect: str, fault: Fault)
     )
 
 
+@pytest.mark.parametrize(("dialect", "path"), [("infolobby", "/api/oauth/profile"), ("iternio", "/1/oauth/me")])
+def test_who_comes_without_a_token_is_told_of_no_error(base: str, dialect: str, path: str) -> None:
+    """RFC 6750 section 3.1, at dialects whose guide has no words for it: the challenge says how to authenticate, and no more."""
+    for headers in ({}, {"authorization": "Basic YTpi"}):
+        refused = requests.get(base + path, headers=headers, timeout=TIMEOUT)
+        assert (refused.status_code, refused.content) == (401, b"")
+        assert refused.headers["www-authenticate"] == f'Bearer realm="{base}"'
+        assert refused.headers["cache-control"] == "no-store"
+    assert 'error="invalid_token"' in profile(base, dialect, "x.y.z").headers["www-authenticate"]
+
+
 def test_a_consent_that_the_provider_took_back_reads_as_revoked(base: str) -> None:
     client = application(base, "redbooth")
     token = tokens_of(client, "redbooth")["access_token"]
@@ -366,6 +422,10 @@ def test_a_consent_that_the_provider_took_back_reads_as_revoked(base: str) -> No
     [
         ({"code": "garbage"}, 400, "invalid_code"),
         ({"code": None}, 400, "invalid_request"),
+        ({"client_id": None}, 400, "invalid_request"),
+        ({"client_secret": None}, 400, "invalid_request"),
+        ({"client_secret": ""}, 400, "invalid_request"),
+        ({"client_id": "nobody", "client_secret": None}, 400, "invalid_request"),
         ({"client_secret": "wrong"}, 401, "invalid_client"),
         ({"client_id": "nobody"}, 401, "invalid_client"),
         ({"grant_type": "password"}, 400, "unsupported_grant_type"),
@@ -376,6 +436,16 @@ def test_the_error_codes_of_the_php_style(base: str, changes: dict[str, str | No
     answer = post_form(f"{base}/api/token.php", {"code": "x"} | client.credentials(), changes)
     assert (answer.status_code, answer.json()["error"]) == (status, error)
     assert set(answer.json()) == {"error", "error_description"}
+    assert ("www-authenticate" in answer.headers) == (status == 401)
+
+
+def test_missing_credentials_are_invalid_client_where_no_guide_says_otherwise(base: str) -> None:
+    """RFC 6749 section 5.2."""
+    client = application(base, "iternio")
+    form = {"code": "x"} | client.credentials()
+    for changes in ({"client_id": None}, {"client_secret": None}):
+        answer = post_form(f"{base}/1/oauth/token", form, changes)
+        assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
 
 
 def test_the_other_dialects_say_invalid_grant(base: str) -> None:
@@ -395,37 +465,11 @@ def test_an_access_token_in_two_places_is_refused(base: str) -> None:
 
 
 def test_too_many_requests_say_when_to_come_back(base: str) -> None:
-@pytest.mark.parametrize(("dialect", "path"), [("infolobby", "/api/oauth/profile"), ("iternio", "/1/oauth/me")])
-def test_who_comes_without_a_token_is_told_of_no_error(base: str, dialect: str, path: str) -> None:
-    """RFC 6750 section 3.1, at dialects whose guide has no words for it: the challenge says how to authenticate, and no more."""
-    for headers in ({}, {"authorization": "Basic YTpi"}):
-        refused = requests.get(base + path, headers=headers, timeout=TIMEOUT)
-        assert (refused.status_code, refused.content) == (401, b"")
-        assert refused.headers["www-authenticate"] == f'Bearer realm="{base}"'
-        assert refused.headers["cache-control"] == "no-store"
-    assert 'error="invalid_token"' in profile(base, dialect, "x.y.z").headers["www-authenticate"]
-
-
-@pytest.mark.parametrize(("dialect", "path"), [("infolobby", "/api/oauth/profile"), ("iternio", "/1/oauth/me")])
-def test_who_comes_without_a_token_is_told_of_no_error(base: str, dialect: str, path: str) -> None:
-    """RFC 6750 section 3.1, at dialects whose guide has no words for it: the challenge says how to authenticate, and no more."""
-    for headers in ({}, {"authorization": "Basic YTpi"}):
-        refused = requests.get(base + path, headers=headers, timeout=TIMEOUT)
-        assert (refused.status_code, refused.content) == (401, b"")
-        assert refused.headers["www-authenticate"] == f'Bearer realm="{base}"'
-        assert refused.headers["cache-control"] == "no-store"
-    assert 'error="invalid_token"' in profile(base, dialect, "x.y.z").headers["www-authenticate"]
-
-
     client = application(base, "phpapi")
     before = runtime().limiter
     counters = Counters(aws_client("dynamodb"), runtime().settings.grants_table)
     runtime().__dict__["limiter"] = Limiter(counters, {"token.authorization_code.client": Limit(1, 60)})
     try:
-        ({"client_id": None}, 400, "invalid_request"),
-        ({"client_secret": None}, 400, "invalid_request"),
-        ({"client_secret": ""}, 400, "invalid_request"),
-        ({"client_id": "nobody", "client_secret": None}, 400, "invalid_request"),
         form = {"code": "garbage"} | client.credentials()
         answers = [post_form(f"{base}/api/token.php", form) for _ in range(2)]
     finally:

@@ -7,6 +7,7 @@ What is decided behind this edge is decided by the same code as for everybody el
 from typing import TYPE_CHECKING
 
 from broker.gateway import Request
+from broker.protocol.parameters import Parameters
 
 if TYPE_CHECKING:
     from broker.upstream.serve import ServedDialect
@@ -20,3 +21,13 @@ def dialect_at(request: Request, standard: str) -> "ServedDialect | None":
 
     found = serve.routes().get(request.path)
     return found[0] if found else None
+
+
+def with_default(parameters: Parameters, name: str, value: str) -> Parameters:
+    """The parameters with one that the dialect lets its applications leave out. An empty one is left out as well, but twice is
+    twice (RFC 6749 section 3.1): that is for the standard endpoint to refuse.
+    """
+    pairs = list(parameters.pairs())
+    if [sent for one, sent in pairs if one == name] not in ([], [""]):
+        return parameters
+    return Parameters([*((one, sent) for one, sent in pairs if one != name), (name, value)])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from broker.endpoints import authorize
 from broker.endpoints.authorize import Adapted, NoRedirect
-from broker.endpoints.drop_in import dialect_at
+from broker.endpoints.drop_in import dialect_at, with_default
 from broker.gateway import Request, Response
 from broker.pages import error as error_page
 from broker.protocol.clients import OIDC_SCOPES, Client
@@ -45,12 +45,11 @@ def _adapted(dialect: "ServedDialect", request: Request, client: Client, paramet
     served = dialect.authorize
     if served.raw_redirect_uri:
         parameters = _with_raw_redirect_uri(request, client, parameters)
-    pairs = list(parameters.pairs())
-    if served.response_type and not parameters.all("response_type"):
-        pairs = [(name, value) for name, value in pairs if name != "response_type"]
-        pairs.append(("response_type", served.response_type))
+    if served.response_type:
+        parameters = with_default(parameters, "response_type", served.response_type)
     pairs = [
-        (name, _scope(value, served.scope_separator, client) if name == "scope" else value) for name, value in pairs
+        (name, _scope(value, served.scope_separator, client) if name == "scope" else value)
+        for name, value in parameters.pairs()
     ]
     # Whoever has a secret proves himself at the token endpoint; a public client has nothing but PKCE (RFC 9700 section 2.1.1).
     speaking = replace(client, require_pkce=client.is_public)
@@ -60,7 +59,12 @@ def _adapted(dialect: "ServedDialect", request: Request, client: Client, paramet
 
 
 def _scope(text: str, separator: str, client: Client) -> str:
-    """The scope as the standard writes it. The guides have no scope for the profile, which every token is good for."""
+    """The scope as the standard writes it. The guides have no scope for the profile, which every token is good for.
+
+    One that names nothing stays empty, which is as if it were left out (RFC 6749 section 3.1): all that the client may have.
+    """
+    if not text.replace(separator, " ").strip():
+        return ""
     own = [scope for scope in OIDC_SCOPES if scope in client.scope]
     return " ".join([*text.split(separator), *own])
 

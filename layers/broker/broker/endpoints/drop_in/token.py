@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from broker import clock
 from broker.endpoints import client_requests, token
-from broker.endpoints.drop_in import dialect_at
+from broker.endpoints.drop_in import dialect_at, with_default
 from broker.endpoints.entry import json_response
 from broker.gateway import FORM, Request, Response
 from broker.grants.issuing import TokenAnswer
@@ -52,12 +52,10 @@ def _standard_request(request: Request, runtime: Runtime, dialect: "ServedDialec
     if not dialect.token.grant_type or not request.has_form():
         return request
     try:
-        pairs = [(name, value) for name, value in request.form().pairs() if name != "grant_type" or value]
+        form = with_default(request.form(), "grant_type", dialect.token.grant_type)
     except MalformedParameters:
         return request
-    if not any(name == "grant_type" for name, _ in pairs):
-        pairs.append(("grant_type", dialect.token.grant_type))
-    return replace(request, body=urlencode(pairs).encode())
+    return replace(request, body=urlencode(list(form.pairs())).encode())
 
 
 def _may_get(request: Request, runtime: Runtime, dialect: "ServedDialect") -> bool:
@@ -112,6 +110,8 @@ def _document(answer: TokenAnswer, dialect: "ServedDialect") -> dict[str, object
     }
     members = {member: values[source] for member, source in dialect.token.answer.items()}
     return {member: value for member, value in members.items() if value is not None}
+
+
 def _of_missing_credentials(response: Response, request: Request, code: str) -> Response:
     """The refusal of a client that has left out its id or its secret, by the code that the guide has for what is missing."""
     form = request.form()
@@ -121,8 +121,6 @@ def _of_missing_credentials(response: Response, request: Request, code: str) -> 
     document = {"error": code, "error_description": f"the parameter {missing[0]} is missing"}
     headers = {name: value for name, value in response.headers.items() if name != "www-authenticate"}
     return replace(response, status=INVALID_REQUEST.status, body=json.dumps(document), headers=headers)
-
-
 
 
 def _in_dialect(response: Response, dialect: "ServedDialect") -> Response:
