@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 
 import pytest
 
+from broker.encoding import from_b64url
 from broker.runtime import Runtime
 from broker.upstream.dialect import fetch_profile
 from broker.upstream.failures import FailureKind
@@ -73,3 +75,34 @@ def test_what_the_client_is_told(base: str, access_token: str, failing: Failing,
     assert ("reconnect_url" in response.json()) == (status in (401, 403) or unclear)
     assert failing.asked.count("token") == (1 if renews else 0)
     assert "in words" not in response.text  # what the provider says is for the log
+
+
+NO_CLAIMS = {
+    "not a number": b"NaN",
+    "infinite": b"1e999",
+    "infinite inside": b'{"of": [-Infinity]}',
+    "deep": b"[" * 900 + b"]" * 900,
+    "long": b'"' + b"a" * 4097 + b'"',
+}
+
+
+@pytest.mark.parametrize("value", NO_CLAIMS.values(), ids=NO_CLAIMS)
+def test_what_the_broker_could_not_pass_on_is_no_claim(
+    base: str, value: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's reader takes NaN and Infinity, which are no JSON (RFC 8259 section 6), and what is nested as deep as it can read."""
+    send = BoundedHttp.send
+    profile = b'{"id": 1001, "email": "john@example.com", "first_name": ' + value + b"}"
+
+    def odd(http: BoundedHttp, request: UpstreamRequest, deadline: Deadline) -> UpstreamResponse:
+        found = send(http, request, deadline)
+        return replace(found, body=profile) if request.phase == "userinfo" else found
+
+    monkeypatch.setattr(BoundedHttp, "send", odd)
+    tokens = Login(register(base, providers=(PROVIDER,)), PROVIDER).tokens()
+    told = userinfo(base, tokens["access_token"])
+    assert told.status_code == 200
+    payload = from_b64url(tokens["id_token"].split(".")[1]).decode()
+    for text in (told.text, payload):
+        claims = json.loads(text, parse_constant=pytest.fail)
+        assert (claims["email"], "given_name" in claims) == ("john@example.com", False)

@@ -199,6 +199,14 @@ def test_an_algorithm_that_the_provider_does_not_announce() -> None:
     assert http.requests == []
 
 
+@pytest.mark.parametrize("name", [float("inf"), float("nan"), {"of": [float("-inf")]}, "a\ud800", "a" * 4097])
+def test_a_claim_that_the_broker_could_not_pass_on_is_left_out(name: object) -> None:
+    keys = keys_from(http_of(answer(200, jwks_of("ES256"))))
+    spoiled = tokens_with("ES256", name=name, email="jo@example.com")
+    found = check(provider_of("ES256"), spoiled, keys, expected(), deadline())
+    assert (found.claims["email"], "name" in found.claims) == ("jo@example.com", False)
+
+
 @pytest.mark.parametrize("spoiled", [{"nonce": "\ud800"}, {"sub": "\ud800"}])
 def test_half_a_character_is_refused_and_no_accident(spoiled: Mapping[str, Any]) -> None:
     keys = keys_from(http_of(answer(200, jwks_of("ES256"))))

@@ -6,6 +6,7 @@ profiles or an UpstreamFailure.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -48,6 +49,9 @@ __all__ = [
 
 MAX_SUBJECT = 255  # OpenID Connect Core section 2
 MAX_CLAIM = 4096
+"""Bytes of a claim's JSON."""
+MAX_DEPTH = 16
+"""Objects and lists of a claim within each other. What was just not too deep to read may be too deep to write."""
 _BOOLEANS = frozenset({"email_verified", "phone_number_verified"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """And half a surrogate pair, which no UTF-8 text can hold."""
@@ -196,9 +200,28 @@ def read_subject(value: object) -> str:
 
 
 def read_claims(document: object, named: Mapping[str, Sequence[str]]) -> dict[str, object]:
-    """The claims that are there. They are stored with the login, so what is too long is left out."""
+    """The claims that are there, without those that the broker cannot pass on."""
     found = {name: _claim(name, first(document, paths)) for name, paths in named.items()}
-    return {name: value for name, value in found.items() if not is_empty(value) and len(repr(value)) <= MAX_CLAIM}
+    return {name: value for name, value in found.items() if not is_empty(value) and _is_usable(value)}
+
+
+def _is_usable(value: object) -> bool:
+    """Whether a claim can be stored with the login and told in JSON, which has no NaN and no Infinity (RFC 8259 section 6),
+    though Python reads them.
+    """
+    if _is_deeper(value, MAX_DEPTH):
+        return False
+    try:
+        return len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode()) <= MAX_CLAIM
+    except ValueError:
+        return False
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(one, levels - 1) for one in inner)
 
 
 def _claim(name: str, value: object) -> object:
