@@ -170,6 +170,26 @@ def test_row_21_scope(value: object, scope: tuple[str, ...]) -> None:
     assert [tokens.scope for tokens in both] == [scope, scope]
 
 
+def test_no_more_scopes_are_kept_than_fit_beside_the_tokens() -> None:
+    """They are sealed with the tokens, in an item of DynamoDB's that must not be larger than 400 KB."""
+    many = [f"scope-{number:05}" for number in range(60_000)]
+    for found in in_both_phases({"access_token": "a", "scope": many}):
+        assert found.scope == tuple(many[:200])
+    for found in in_both_phases({"access_token": "a", "scope": " ".join(many)}, asked=("read", "write")):
+        assert found.scope == tuple(many[:200])
+    long = ["a" * 5000, "b" * 5000, "c" * 100]
+    for found in in_both_phases({"access_token": "a", "scope": long}):
+        assert found.scope == ("a" * 5000, "c" * 100)
+
+
+def test_a_scope_that_was_asked_for_is_kept_wherever_it_stands() -> None:
+    many = [f"scope-{number:05}" for number in range(300)]
+    for found in in_both_phases({"access_token": "a", "scope": [*many, "read"]}, asked=("read",)):
+        assert found.scope == ("read", *many[:199])
+    for found in in_both_phases({"access_token": "a", "scope": ["mail", "read"]}, asked=("read",)):
+        assert found.scope == ("mail", "read")
+
+
 def test_scope_with_the_providers_own_separator() -> None:
     provider = plain(authorize__scope_separator="|")
     both = in_both_phases({"access_token": "a", "scope": "x|y"}, provider)

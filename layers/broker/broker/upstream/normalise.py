@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 YEAR = 365 * 24 * 3600
 MAX_TOKEN = 64 * 1024
 MAX_KEPT = 1024
+MAX_SCOPES, MAX_SCOPE_TEXT = 200, 8192
+"""So many scopes with so many characters are kept. They are sealed with the tokens, and an item that is too large for DynamoDB
+would lose those."""
 _VSCHAR = re.compile(r"[ -~]+")  # RFC 6749 appendix A: what every token is made of
 _SCOPE_TOKEN = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 section 3.3
 _NUMBER = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?")
@@ -53,7 +56,7 @@ def read_tokens(
         access_token=access_token,
         refresh_token=refresh_token,
         expires_at=_expires_at(dialect, root, known.now),
-        scope=_granted(provider, answer, root) or known.asked_scope or None,
+        scope=_bounded(_granted(provider, answer, root) or known.asked_scope, known.asked_scope) or None,
         kept=MappingProxyType({**known.kept, **_kept(provider, answer.keep, document, known)}),
         # One that comes with a refresh is about nobody new, and nobody checks it: the login's own stays.
         id_token=before.id_token if before else _token(lookup(root, "id_token")),
@@ -119,6 +122,18 @@ def _granted(provider: Provider, answer: TokenAnswerDialect, root: Mapping[str, 
     """The scopes that the answer names, by the names that they are asked for by."""
     named = _scope(first(root, answer.scope), provider.authorize.scope_separator) or ()
     return tuple(dict.fromkeys(answer.scope_names.get(scope, scope) for scope in named)) or None
+
+
+def _bounded(scopes: tuple[str, ...], asked: tuple[str, ...]) -> tuple[str, ...]:
+    """As many of the scopes as may be kept, those that were asked for first."""
+    if len(scopes) <= MAX_SCOPES and sum(map(len, scopes)) <= MAX_SCOPE_TEXT:
+        return scopes
+    wanted, kept, room = set(asked), [], MAX_SCOPE_TEXT
+    for scope in sorted(scopes, key=lambda scope: scope not in wanted):
+        if len(kept) < MAX_SCOPES and len(scope) <= room:
+            kept.append(scope)
+            room -= len(scope)
+    return tuple(kept)
 
 
 def _scope(value: object, separator: str) -> tuple[str, ...] | None:
