@@ -27,6 +27,7 @@ from .scripted import (
     deadline,
     dribbles,
     form_of,
+    from_catalogue,
     http_of,
     keeps_silent,
     plain,
@@ -384,6 +385,21 @@ def test_when_to_come_back(header: str, value: str, seconds: int | None) -> None
     limited = answer_in_refresh(failure).retry_after
     assert limited is not None
     assert limited == (5 if seconds is None else min(max(seconds, 1), 60))
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "20"}, 20),
+        ({"x-ratelimit-reset": str(NOW + 40)}, 40),
+        ({"ratelimit-reset": "50"}, 50),
+        ({"retry-after": "20", "x-ratelimit-reset": "40", "ratelimit-reset": "50"}, 20),
+    ],
+)
+def test_the_php_style_names_none_of_its_headers(headers: Mapping[str, str], seconds: int) -> None:
+    """Its guide promises "headers indicating the rate limit and when you can retry"."""
+    failure = failure_of(userinfo, from_catalogue("phpapi"), http_of(answer(429, None, headers)))
+    assert answer_in_userinfo(failure).retry_after == seconds
 
 
 def test_a_long_wait_is_clamped_for_a_refresh_and_passed_on_at_userinfo() -> None:
