@@ -598,7 +598,7 @@ DEFENCES: tuple[Defence, ...] = (
     Defence(
         "provider_repeats_its_token",
         "the search for the token",
-        _replaced("broker.upstream.api._quotes", lambda *_: False),
+        _replaced("broker.upstream.api.quotes", lambda *_: False),
     ),
     Defence("provider_contradicts_itself", "the refusal of repeated parameters", _the_last_of_two_counts),
     Defence("callback_used_again", "the state that is used up", _code_callback_again),

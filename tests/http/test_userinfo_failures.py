@@ -90,7 +90,7 @@ NO_CLAIMS = {
 def test_what_the_broker_could_not_pass_on_is_no_claim(
     base: str, value: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Python's reader takes NaN and Infinity, which are no JSON (RFC 8259 section 6), and what is nested as deep as it can read."""
+    """Python's reader takes NaN and Infinity, which are no JSON (RFC 8259 section 6), and what is nested too deep."""
     send = BoundedHttp.send
     profile = b'{"id": 1001, "email": "john@example.com", "first_name": ' + value + b"}"
 

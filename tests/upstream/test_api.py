@@ -2,8 +2,11 @@
 
 import gzip
 import hashlib
+import json
 import zlib
+from collections.abc import Iterator
 from dataclasses import replace
+from urllib.parse import quote
 
 import pytest
 
@@ -271,13 +274,69 @@ def test_an_answer_that_quotes_a_token_does_not_go_back(secret: str) -> None:
     assert called(http_of(answer(200, hashlib.sha256(secret.encode()).hexdigest()))).status == 200
 
 
-def test_a_token_is_found_in_whatever_way_it_is_written() -> None:
-    """JSON may write a slash with a backslash before it (RFC 8259 section 7), and PHP's does."""
-    held = replace(HELD, access_token="1//0gabcdefghijkl/mn")
-    for text in ("1//0gabcdefghijkl/mn", "1%2F%2F0gabcdefghijkl%2Fmn", r"1\/\/0gabcdefghijkl\/mn"):
-        with pytest.raises(UpstreamFailure) as caught:
-            called(http_of(answer(200, f'{{"token": "{text}"}}')), held=held)
-        assert caught.value.kind is FailureKind.UNUSABLE
+ODD = "1//0gab+def\\ghijkl/mn=="
+WRITTEN = {
+    "as it is": ODD,
+    "in a URL": quote(ODD, safe=""),
+    "in a URL, in small letters": quote(ODD, safe="").lower(),
+    "in a URL, in part": ODD.replace("+", "%2b"),
+    "in a URL, every character": "".join(f"%{ord(character):02x}" for character in ODD),
+    "in a URL in a URL": quote(quote(ODD, safe=""), safe=""),
+    "in JSON": json.dumps(ODD)[1:-1],
+    "in JSON, as PHP does": json.dumps(ODD)[1:-1].replace("/", "\\/"),
+    "in JSON, by numbers": "".join(f"\\u{ord(character):04x}" for character in ODD),
+    "in JSON, by large numbers": json.dumps(ODD)[1:-1].replace("/", "\\u002F").replace("=", "\\u003D"),
+    "in a URL in JSON": json.dumps(quote(ODD, safe="/"))[1:-1].replace("/", "\\u002f"),
+    "in JSON in a URL": quote(json.dumps(ODD)[1:-1].replace("/", "\\/"), safe=""),
+}
+
+
+@pytest.mark.parametrize("text", WRITTEN.values(), ids=WRITTEN)
+def test_a_token_is_found_in_whatever_way_it_is_written(text: str) -> None:
+    """RFC 8259 section 7, RFC 3986 section 2.1. JSON may write a slash with a backslash before it, and PHP's does."""
+    held = replace(HELD, access_token=ODD)
+    with pytest.raises(UpstreamFailure) as caught:
+        called(http_of(answer(200, f'{{"token": "{text}"}}')), held=held)
+    assert caught.value.kind is FailureKind.UNUSABLE
+    assert "x-token" not in called(http_of(answer(200, headers={"x-token": text})), held=held).headers
+
+
+def parts(body: bytes, size: int) -> Iterator[bytes]:
+    """What of a body comes back in parts of so many bytes (RFC 9110 section 15.3.7)."""
+    for start in range(0, len(body), size):
+        part = body[start : start + size]
+        part_headers = {"content-range": f"bytes {start}-{start + len(part) - 1}/{len(body)}"}
+        try:
+            yield called(http_of(answer(206, part, part_headers)), held=replace(HELD, access_token=ODD)).body
+        except UpstreamFailure as failure:
+            assert failure.kind is FailureKind.UNUSABLE
+            yield b""
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 13, 21, 34, 55])
+@pytest.mark.parametrize("text", ["as it is", "in a URL", "in JSON, as PHP does", "in JSON, by large numbers"])
+def test_parts_do_not_make_up_a_token(text: str, size: int) -> None:
+    """However they are cut: at most three characters of either end come back, which nobody could tell from other text."""
+    written = WRITTEN[text]
+    for before in range(size):
+        body = f'{{"{"." * before}": "{written}"}}'.encode()
+        back = b"".join(parts(body, size))
+        assert written[6:-9].encode() not in back
+        assert len(back) < len(body)
+
+
+def test_a_part_that_has_nothing_of_a_token_goes_back() -> None:
+    for body in (b"harmless " * 100, b"P", b"%PDF", b"", b"a%2", b"1//"):
+        found = called(http_of(answer(206, body, {"content-range": f"bytes 0-{len(body) - 1}/9000"})))
+        assert found.body == body
+
+
+def test_several_ranges_at_once_are_not_asked_for() -> None:
+    """Each of the parts could hold a piece of a token; a range may be ignored (RFC 9110 section 14.2)."""
+    for asked, sent in (("bytes=0-99", "bytes=0-99"), ("bytes=0-4,9-13", None)):
+        http = http_of(answer(200, "ok"))
+        called(http, ApiCall("GET", ("tasks",), headers={"range": asked}))
+        assert dict(http.only.headers).get("range") == sent
 
 
 @pytest.mark.parametrize("coding", ["gzip", "x-gzip", "GZIP", "deflate"])

@@ -1,0 +1,93 @@
+"""Whether an API's answer quotes a token of the provider's, so that it must not go back to the client.
+
+Must never say no only because a token is written another way, or because the answer is a part of what has it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from urllib.parse import unquote_to_bytes
+
+from broker.upstream.tokens import UpstreamTokens
+
+_SHORTEST_TOKEN = 12
+"""A shorter token would be found by chance in any text."""
+_SHORTEST_PIECE = 4
+"""So many characters of a token at the edge of a part are no chance any more."""
+_LAYERS = 2
+"""How often a text may be escaped: a URL in JSON in a URL."""
+_JSON_ESCAPE = re.compile(rb'\\(?:u00([0-7][0-9A-Fa-f])|(["\\/]))')
+_CUT_ESCAPE = re.compile(rb"(?:%[0-9A-Fa-f]?|\\(?:u(?:0{0,2}|00[0-7])?)?)\Z")
+_REST_OF_ESCAPE = 5
+"""The most bytes of an escape that a cut leaves to the part behind it."""
+
+
+def quotes(text: bytes, tokens: UpstreamTokens) -> bool:
+    """Whether a token is in the text, as it is or as URLs (RFC 3986 section 2.1) and JSON (RFC 8259 section 7) may have it."""
+    secrets = _secrets(tokens)
+    return any(secret in reading for reading in _readings(text) for secret in secrets)
+
+
+def is_cut_out_of(part: bytes, tokens: UpstreamTokens, *, at_start: bool) -> bool:
+    """Whether a part of a body (RFC 9110 section 15.3.7) ends or begins within a token, or lies within: several such parts make
+    up the whole. at_start: nothing is before the part, so that a few characters of it tell nothing.
+    """
+    least = _SHORTEST_PIECE if at_start else 1
+    pieces = {piece for reading in _readings(part) for piece in (reading, _CUT_ESCAPE.sub(b"", reading))}
+    return any(
+        _is_inside(piece, secret, least) or _ends_with_a_beginning(piece, secret) or _begins_with_an_end(piece, secret)
+        for secret in _secrets(tokens)
+        for piece in pieces
+    )
+
+
+def _secrets(tokens: UpstreamTokens) -> list[bytes]:
+    secrets = (tokens.access_token, tokens.refresh_token or "")
+    return [secret.encode() for secret in secrets if len(secret) >= _SHORTEST_TOKEN]
+
+
+def _readings(text: bytes) -> Iterator[bytes]:
+    """The text, and what it may mean."""
+    yield text
+    for _ in range(_LAYERS):
+        text = _JSON_ESCAPE.sub(_meant, text)
+        yield text
+        text = unquote_to_bytes(text)
+        yield text
+
+
+def _meant(escape: re.Match[bytes]) -> bytes:
+    return escape[2] or bytes.fromhex(escape[1].decode())
+
+
+def _is_inside(piece: bytes, secret: bytes, least: int) -> bool:
+    """Also behind what is left of an escape that the cut went through."""
+    if len(piece) > len(secret) + _REST_OF_ESCAPE:
+        return False
+    behind = (piece[skipped:] for skipped in range(1, _REST_OF_ESCAPE + 1))
+    return (len(piece) >= least and piece in secret) or any(
+        len(rest) >= _SHORTEST_PIECE and rest in secret for rest in behind
+    )
+
+
+def _ends_with_a_beginning(piece: bytes, secret: bytes) -> bool:
+    tail, beginning = piece[-len(secret) :], secret[:_SHORTEST_PIECE]
+    at = tail.find(beginning)
+    while at >= 0:
+        if secret.startswith(tail[at:]):
+            return True
+        at = tail.find(beginning, at + 1)
+    return False
+
+
+def _begins_with_an_end(piece: bytes, secret: bytes) -> bool:
+    """Also behind what is left of an escape that the cut went through."""
+    head, end = piece[: len(secret) + _REST_OF_ESCAPE], secret[-_SHORTEST_PIECE:]
+    at = head.find(end)
+    while at >= 0:
+        until = at + len(end)
+        if any(secret.endswith(head[skipped:until]) for skipped in range(min(at, _REST_OF_ESCAPE) + 1)):
+            return True
+        at = head.find(end, at + 1)
+    return False
