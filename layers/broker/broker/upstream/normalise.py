@@ -128,7 +128,8 @@ def _bounded(scopes: tuple[str, ...], asked: tuple[str, ...]) -> tuple[str, ...]
     """As many of the scopes as may be kept, those that were asked for first."""
     if len(scopes) <= MAX_SCOPES and sum(map(len, scopes)) <= MAX_SCOPE_TEXT:
         return scopes
-    wanted, kept, room = set(asked), [], MAX_SCOPE_TEXT
+    kept: list[str] = []
+    wanted, room = set(asked), MAX_SCOPE_TEXT
     for scope in sorted(scopes, key=lambda scope: scope not in wanted):
         if len(kept) < MAX_SCOPES and len(scope) <= room:
             kept.append(scope)
