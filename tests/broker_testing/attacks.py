@@ -832,6 +832,16 @@ def provider_repeats_its_token(base: str) -> None:
         breach_if(_is_the_providers(call(client, token, "indiscreet")), "the provider's token comes back")
 
 
+@attack
+def providers_token_in_two_parts(base: str) -> None:
+    """The same API, asked for a part of its answer and for the rest: neither has the whole token."""
+    client, token = _of_redbooth(base, **REACHING)
+    ranges = ("bytes=0-23", "bytes=24-9999")
+    with provider_with(api_allow=list(ALLOWED)):
+        parts = [call(client, token, "indiscreet", headers={"range": part}) for part in ranges]
+    breach_if(all(_is_the_providers(part) for part in parts), "the provider's token comes back in parts")
+
+
 # -- what browsers and pages are told ------------------------------------------------------------------------------
 
 

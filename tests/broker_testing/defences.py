@@ -600,6 +600,11 @@ DEFENCES: tuple[Defence, ...] = (
         "the search for the token",
         _replaced("broker.upstream.api.quotes", lambda *_: False),
     ),
+    Defence(
+        "providers_token_in_two_parts",
+        "the look at the ends of a part",
+        _replaced("broker.upstream.api.is_cut_out_of", lambda *_, **__: False),
+    ),
     Defence("provider_contradicts_itself", "the refusal of repeated parameters", _the_last_of_two_counts),
     Defence("callback_used_again", "the state that is used up", _code_callback_again),
     Defence("cookie_planted_behind_a_space", "what may stand between cookies", _any_white_space_between_cookies),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Callable
 
 from sandbox_provider.call import Call
@@ -138,8 +139,14 @@ def _quota(_call: Call, _: Admitted) -> Response:
 
 
 def _indiscreet(call: Call, _: Admitted) -> Response:
-    """An API that repeats the caller's token."""
-    return Response.json({"token": call.request.credentials("bearer")})
+    """An API that repeats the caller's token, also in part (RFC 9110 section 14.2)."""
+    whole = json.dumps({"token": call.request.credentials("bearer")}).encode()
+    asked = re.fullmatch(r"bytes=([0-9]{1,4})-([0-9]{1,4})", call.request.headers.get("range", ""))
+    if asked is None:
+        return Response(200, "", (("Content-Type", "application/json"),), whole)
+    part = whole[int(asked[1]) : int(asked[2]) + 1]
+    where = f"bytes {asked[1]}-{int(asked[1]) + len(part) - 1}/{len(whole)}"
+    return Response(206, "", (("Content-Type", "application/json"), ("Content-Range", where)), part)
 
 
 def _forbidden(_call: Call, _: Admitted) -> Response:
