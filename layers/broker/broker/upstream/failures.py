@@ -181,9 +181,8 @@ def answer_in_userinfo(failure: UpstreamFailure) -> UserinfoAnswer:
     match failure.kind:
         case FailureKind.TOKEN_REFUSED | FailureKind.GRANT_REFUSED:  # Slack says the one by a code that means the other
             return UserinfoAnswer(401, None, refresh_and_repeat=True)
-        case (
-            FailureKind.TOKEN_OR_CLIENT_REFUSED
-        ):  # a new token may help; that none can be had proves nothing against the login
+        case FailureKind.TOKEN_OR_CLIENT_REFUSED:
+            # A new token may help; that none can be had proves nothing against the login.
             return UserinfoAnswer(502, None, refresh_and_repeat=True)
         case FailureKind.FORBIDDEN:
             return UserinfoAnswer(403, None, refresh_and_repeat=False)
