@@ -92,7 +92,7 @@ def event(name: str, **values: object) -> None:
     from broker.log import logger
 
     fields = {field: value for field, value in values.items() if value not in (None, "")}
-    logger.info(name, extra={"audit": name} | fields | metrics.members(name, fields, clock.now_ms()))
+    logger.info(name, extra={"audit": name} | metrics.members(name, fields, clock.now_ms()))
 
 
 def unavailable(failure: "StoreUnavailable") -> None:

@@ -20,11 +20,11 @@ class MeasuredHttp(BoundedHttp):
         except TransportError as problem:
             _report(request, started, problem.status, problem.kind.name.lower())
             raise
-        _report(request, started, response.status, "answered")
+        _report(request, started, response.status, None)
         return response
 
 
-def _report(request: UpstreamRequest, started: float, status: int | None, kind: str) -> None:
+def _report(request: UpstreamRequest, started: float, status: int | None, kind: str | None) -> None:
     if request.provider:
         audit.event(
             "upstream.called",

@@ -32,20 +32,12 @@ def _one(_fields: Fields) -> object:
     return 1
 
 
-def _milliseconds(fields: Fields) -> object:
-    return fields["milliseconds"]
-
-
-def _age_in_days(fields: Fields) -> object:
-    return fields["age_days"]
-
-
 def _one_if_unserved(fields: Fields) -> object:
     """A call that a provider did not serve: no whole answer, too many requests, or a fault of its own. Calls that were served,
     which nearly all are, are not told; how many calls there were is the count of UpstreamTime's samples.
     """
     status = fields.get("status")
-    served = isinstance(status, int) and status < 500 and status != 429 and fields.get("kind") == "answered"
+    served = isinstance(status, int) and status < 500 and status != 429 and "kind" not in fields
     return None if served else 1
 
 
@@ -56,12 +48,18 @@ class Metric:
     Attributes:
         dimensions: the sets of names by which it is kept; a set counts only where the event has all of its fields.
         value: of the event's fields, None for an event that is not counted; by default the event counts as one.
+        field: the event's field that is the value. The line has it once, under the name of the metric.
     """
 
     name: str
     unit: Literal["Count", "Milliseconds", "None"] = "Count"
     dimensions: tuple[tuple[str, ...], ...] = _PLAIN
     value: Callable[[Fields], object] = _one
+    field: str = ""
+
+    def of(self, fields: Fields) -> object:
+        """The value that an event with these fields has, None if it is not counted."""
+        return fields.get(self.field) if self.field else self.value(fields)
 
 
 METRICS: Mapping[str, tuple[Metric, ...]] = {
@@ -86,7 +84,7 @@ METRICS: Mapping[str, tuple[Metric, ...]] = {
     "event.failed": (Metric("EventsFailed"),),
     "backchannel.failed": (Metric("BackchannelFailures"),),
     "upstream.called": (
-        Metric("UpstreamTime", "Milliseconds", _BY_PROVIDER, _milliseconds),
+        Metric("UpstreamTime", "Milliseconds", _BY_PROVIDER, field="milliseconds"),
         Metric("UpstreamUnserved", value=_one_if_unserved),
     ),
     "upstream.refreshed": (Metric("UpstreamRefreshes"),),
@@ -101,7 +99,7 @@ METRICS: Mapping[str, tuple[Metric, ...]] = {
     "limit.uncounted": (Metric("LimitsUncounted"),),
     "store.unavailable": (Metric("StoreUnavailable"),),
     "request.failed": (Metric("RequestsFailed"),),
-    "keys.read": (Metric("KeyAge", "None", value=_age_in_days),),
+    "keys.read": (Metric("KeyAge", "None", field="age_days"),),
     "keys.rotation_failed": (Metric("KeyRotationsFailed"),),
     "instance.started": (Metric("ColdStarts"),),
 }
@@ -109,17 +107,20 @@ METRICS: Mapping[str, tuple[Metric, ...]] = {
 
 
 def members(event: str, fields: Fields, now_ms: int) -> dict[str, object]:
-    """What makes the line of an audit event a metric too; nothing for an event that is none.
+    """What the line of an audit event has besides its name: its fields, and what makes it a metric too, if it is one.
 
-    `fields` are those of the line, `now_ms` is epoch milliseconds. The line must have a member `service` besides.
+    `fields` are those of the event, `now_ms` is epoch milliseconds. The line must have a member `service` besides.
     """
-    counted = [(metric, value) for metric in METRICS.get(event, ()) if (value := metric.value(fields)) is not None]
+    metrics = METRICS.get(event, ())
+    measured = {metric.field for metric in metrics}
+    counted = [(metric, value) for metric in metrics if (value := metric.of(fields)) is not None]
+    written = {name: value for name, value in fields.items() if name not in measured}
     if not counted:
-        return {}
+        return written
     known = {SERVICE, *(name for name, value in fields.items() if name != "error" or value in ERROR_CODES)}
     directives = [_directive(metric, known) for metric, _ in counted]
     values = {metric.name: value for metric, value in counted}
-    return {"_aws": {"Timestamp": now_ms, "CloudWatchMetrics": directives}, **values}
+    return {**written, "_aws": {"Timestamp": now_ms, "CloudWatchMetrics": directives}, **values}
 
 
 def _directive(metric: Metric, known: set[str]) -> dict[str, object]:
