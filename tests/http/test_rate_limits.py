@@ -251,19 +251,19 @@ def test_settings_change_single_limits() -> None:
 
 
 def test_a_large_limit_is_counted_by_samples_and_refusals_in_full(base: str, limits: Limits) -> None:
-    """Of a limit of 500 every tenth request is written, for ten; what is refused is written each time."""
+    """Of a limit of 250 every tenth request is written, for ten; what is refused is written each time."""
     counters = Counters(client("dynamodb"), runtime().settings.grants_table)
     subject, turns = Subject("par.address", "192.0.2.3"), itertools.count()
-    limiter = Limiter(counters, {"par.address": Limit(500, 60)}, pick=lambda weight: next(turns) % weight)
+    limiter = Limiter(counters, {"par.address": Limit(250, 60)}, pick=lambda weight: next(turns) % weight)
     for _ in range(25):
         limiter.finish(limiter.count((subject,)), failed=False)
-    assert limiter.headers((subject,))["ratelimit"].startswith('"par.address";r=470;')
+    assert limiter.headers((subject,))["ratelimit"].startswith('"par.address";r=220;')
     limiter.finish(limiter.count((subject,)), failed=True)
-    assert limiter.headers((subject,))["ratelimit"].startswith('"par.address";r=461;')
+    assert limiter.headers((subject,))["ratelimit"].startswith('"par.address";r=211;')
 
 
 def test_small_limits_are_counted_one_by_one() -> None:
-    assert [Limit(quota, 60).weight for quota in (1, 50, 99, 100, 6000)] == [1, 1, 1, 2, 120]
+    assert [Limit(quota, 60).weight for quota in (1, 50, 99, 100, 6000)] == [1, 1, 1, 4, 240]
 
 
 # -- calls of the provider under the broker's own client -----------------------------------------------------------

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 
 FAILURE_COST = 10
 """A refused request of somebody who has proven nothing counts like this many: guessing is what limits are for."""
-SAMPLES = 50
-"""Writes after which a large limit is reached, on average; limits below twice that are counted exactly."""
+SAMPLES = 25
+"""Writes after which a large limit is reached, on average."""
+SAMPLED_FROM = 100
+"""Smaller limits are counted exactly."""
 MOST_PER_SECOND = 500
 """A counter is one DynamoDB item, which takes 1,000 writes a second; a higher limit could not be counted."""
 
@@ -34,8 +36,8 @@ class Limit:
     @property
     def weight(self) -> int:
         """Of so many requests one is written down, at random, and counts for all of them: a write for each would cost more than
-        the exactness of a large limit is worth. A limit that is reached after SAMPLES writes is right to about a seventh."""
-        return max(1, self.quota // SAMPLES)
+        the exactness of a large limit is worth. A limit that is reached after SAMPLES writes is right to about a fifth."""
+        return self.quota // SAMPLES if self.quota >= SAMPLED_FROM else 1
 
 
 DEFAULTS: Mapping[str, Limit] = {
