@@ -14,6 +14,7 @@ import math
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -26,13 +27,17 @@ import requests
 
 from broker import clock, invocation
 from broker.limiter import Limiter
+from broker.protocol.limits import Limit
 from broker.runtime import runtime
 from broker.store import aws as store
+from broker.store.counters import Counters
 from broker.upstream.http import BoundedHttp, _BoundedSocket
 from broker_local import lambdas
 from broker_local.server import LocalBroker
 from broker_testing.journey import Login, TestClient, refresh, register, revoke, userinfo
 from sandbox_provider import clock as sandbox_clock
+
+_GOLDEN_RATIO = (1 + math.sqrt(5)) / 2
 
 HERE = Path(__file__).parent
 RUNS = 60
@@ -121,7 +126,17 @@ class Meter:
 
     def _watch_threads(self) -> None:
         """What a handler lets others do beside it: the second of two writes at once, and the counters of the rate limits."""
-        start_thread, add = invocation.start_thread, Limiter._add
+        start_thread, add, make = invocation.start_thread, Limiter._add, Limiter.__init__
+        asked = Counter[int]()
+
+        def pick(weight: int) -> int:
+            """In the place of chance, of which a few samples say little: multiples of the golden ratio lie evenly, whichever of
+            them a step happens to get."""
+            asked[weight] += 1
+            return int(asked[weight] * _GOLDEN_RATIO % 1 * weight)
+
+        def made(limiter: Limiter, counters: Counters, limits: Mapping[str, Limit]) -> None:
+            make(limiter, counters, limits, pick)
 
         def started(action: Callable[[], None]) -> None:
             def counted() -> None:
@@ -136,6 +151,7 @@ class Meter:
 
         invocation.start_thread = started
         Limiter._add = added  # type: ignore[method-assign, assignment]
+        Limiter.__init__ = made  # type: ignore[method-assign, assignment]
 
     def _before_call(self, model: Any, params: Mapping[str, Any], **_: object) -> None:
         if model.service_model.service_name != "dynamodb":
