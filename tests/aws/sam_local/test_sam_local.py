@@ -15,6 +15,7 @@ import pytest
 
 from aws.deployment import PROJECT
 from aws.sam_local.conftest import HOST, SamLocal
+from broker.protocol.redirects import origin_of
 from broker_local.seed import playground_clients
 from broker_testing.journey import CALLBACK, Login, TestClient, change, refresh, register, revoke, userinfo
 
@@ -58,9 +59,9 @@ def test_a_login_from_the_first_request_to_the_last(base: str, provider: str) ->
 @pytest.fixture(scope="module")
 def answers(sam_local: SamLocal) -> Mapping[str, Mapping[str, Any]]:
     """What `sam local invoke` of each function answers to its sample event, the file that is named after it."""
-    # The samples' client is the playground's, with another redirect URI.
+    # The samples' client is the playground's, with another redirect URI, and its origin.
     playground = next(client for client in playground_clients(sam_local.base) if client.client_id == "playground")
-    change(TestClient(sam_local.base, playground), redirect_uris=(CALLBACK,))
+    change(TestClient(sam_local.base, playground), redirect_uris=(CALLBACK,), origins=(origin_of(CALLBACK),))
     with ThreadPoolExecutor(2) as pool:
         files = sorted((PROJECT / "events").glob("*.json"))
         return dict(zip([file.stem for file in files], pool.map(partial(invoke, sam_local), files), strict=True))
