@@ -35,9 +35,9 @@ LAMBDA := $(LAMBDA_VENV)/.lambda
 CLIENTS_NODE := tests/clients/node_modules/.installed
 # The tests of clients that others wrote, which need those clients.
 OTHERS_CLIENTS := $(patsubst %,tests/clients/test_%.py,browser mcp node python)
-# What takes minutes: of the vault, links and keys; of races; of secrets in what a whole run writes.
+# What takes minutes: of attacks, and providers that fail; of the vault, links and keys; of races; of secrets in what a run writes.
 LONG_TRIALS := $(patsubst %,tests/vault/test_%.py,crash_points state_machine trouble) \
-	$(patsubst %,tests/http/test_%.py,key_rotation leaks links provider_access races vault)
+	$(patsubst %,tests/http/test_%.py,attacks key_rotation leaks links provider_access provider_secrets races userinfo_failures vault)
 AXE := tests/browser/node_modules/.installed
 # The version that the functions run on, in the emulator of AWS too: on PATH, or of pyenv.
 RUNTIME_PYTHON ?= $(shell for python in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13*/bin/python3.13; do \
