@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +17,7 @@ from broker.upstream.api_rules import BadCall
 from broker.upstream.failures import FailureKind, UpstreamFailure
 from broker.upstream.http import BoundedHttp, Deadline, Sender, TransportError, TransportKind
 from broker.upstream.provider import Provider
+from broker.upstream.quoting import is_cut_out_of, quotes
 from broker.upstream.reader import ProviderFileError
 from broker.upstream.tokens import UpstreamTokens
 
@@ -483,3 +485,26 @@ def test_a_file_that_would_open_too_much_is_refused(overrides: dict[str, object]
 def test_nothing_is_forwarded_that_no_file_may_forward() -> None:
     for name in api.FORWARDED:
         assert plain(api__forward=[name]).api.forward == (name,)
+
+
+TOKENS = UpstreamTokens(access_token="an-access/token+of=the.provider's", refresh_token=None)
+
+
+@pytest.mark.parametrize("text", [b"%", b"%41", b'\\"', b"\\u0041", b"a"], ids=repr)
+def test_a_search_takes_little_memory(text: bytes) -> None:
+    """A function has 192 MB, and a body of a few KB may be one of 18 MB when it is opened."""
+    body = text * (9_000_000 // len(text))
+    tracemalloc.start()
+    try:
+        assert not quotes(body, TOKENS)
+        assert not is_cut_out_of(body, TOKENS, at_start=False)
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("start", [0, 65_530, 65_536, 200_000])
+def test_a_token_is_found_wherever_a_body_is_cut_to_be_read(start: int) -> None:
+    escaped = "".join(f"%{byte:02x}" for byte in TOKENS.access_token.encode()).encode()
+    for shift in range(len(escaped) + 1):
+        assert quotes(b" " * (start - shift) + escaped + b" " * 70_000, TOKENS)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from urllib.parse import unquote_to_bytes
 
 from broker.upstream.tokens import UpstreamTokens
 
@@ -17,6 +16,11 @@ _SHORTEST_PIECE = 4
 """So many characters of a token at the edge of a part are no chance any more."""
 _LAYERS = 2
 """How often a text may be escaped: a URL in JSON in a URL."""
+_LONGEST_ESCAPES = 36
+"""Bytes that may stand for one then: JSON has six for each of JSON's six."""
+_WINDOW = 64 * 1024
+"""Bytes that are read at once. Each reading is a copy, and a body may be as large as a tenth of a function's memory."""
+_URL_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _JSON_ESCAPE = re.compile(rb'\\(?:u00([0-7][0-9A-Fa-f])|(["\\/]))')
 _CUT_ESCAPE = re.compile(rb"(?:%[0-9A-Fa-f]?|\\(?:u(?:0{0,2}|00[0-7])?)?)\Z")
 _REST_OF_ESCAPE = 5
@@ -26,25 +30,46 @@ _REST_OF_ESCAPE = 5
 def quotes(text: bytes, tokens: UpstreamTokens) -> bool:
     """Whether a token is in the text, as it is or as URLs (RFC 3986 section 2.1) and JSON (RFC 8259 section 7) may have it."""
     secrets = _secrets(tokens)
-    return any(secret in reading for reading in _readings(text) for secret in secrets)
+    return any(
+        secret in reading for part in _windows(text, secrets) for reading in _readings(part) for secret in secrets
+    )
 
 
 def is_cut_out_of(part: bytes, tokens: UpstreamTokens, *, at_start: bool) -> bool:
     """Whether a part of a body (RFC 9110 section 15.3.7) ends or begins within a token, or lies within: several such parts make
     up the whole. at_start: nothing is before the part, so that a few characters of it tell nothing.
     """
-    least = _SHORTEST_PIECE if at_start else 1
-    pieces = {piece for reading in _readings(part) for piece in (reading, _CUT_ESCAPE.sub(b"", reading))}
+    secrets, least = _secrets(tokens), _SHORTEST_PIECE if at_start else 1
+    edge = _longest(secrets)
+    first, last = (part, part) if len(part) <= 2 * edge else (part[:edge], part[-edge:])
+    heads, tails = _pieces(first), _pieces(last)
     return any(
-        _is_inside(piece, secret, least) or _ends_with_a_beginning(piece, secret) or _begins_with_an_end(piece, secret)
-        for secret in _secrets(tokens)
-        for piece in pieces
+        any(_is_inside(piece, secret, least) or _begins_with_an_end(piece, secret) for piece in heads)
+        or any(_ends_with_a_beginning(piece, secret) for piece in tails)
+        for secret in secrets
     )
+
+
+def _pieces(text: bytes) -> set[bytes]:
+    """The text, what it may mean, and each without an escape that the cut went through."""
+    return {piece for reading in _readings(text) for piece in (reading, _CUT_ESCAPE.sub(b"", reading))}
 
 
 def _secrets(tokens: UpstreamTokens) -> list[bytes]:
     secrets = (tokens.access_token, tokens.refresh_token or "")
     return [secret.encode() for secret in secrets if len(secret) >= _SHORTEST_TOKEN]
+
+
+def _longest(secrets: list[bytes]) -> int:
+    """Bytes that one of them may take when it is escaped as often as is looked for."""
+    return max(map(len, secrets), default=0) * _LONGEST_ESCAPES + 2 * _REST_OF_ESCAPE
+
+
+def _windows(text: bytes, secrets: list[bytes]) -> Iterator[bytes]:
+    """Parts of the text, each so far into the next that no secret lies across two."""
+    over = _longest(secrets)
+    step = max(_WINDOW, over)
+    return (text[at : at + step + over] for at in range(0, len(text), step))
 
 
 def _readings(text: bytes) -> Iterator[bytes]:
@@ -53,8 +78,12 @@ def _readings(text: bytes) -> Iterator[bytes]:
     for _ in range(_LAYERS):
         text = _JSON_ESCAPE.sub(_meant, text)
         yield text
-        text = unquote_to_bytes(text)
+        text = _URL_ESCAPE.sub(_byte_meant, text)
         yield text
+
+
+def _byte_meant(escape: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(escape[1].decode())
 
 
 def _meant(escape: re.Match[bytes]) -> bytes:
