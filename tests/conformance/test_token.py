@@ -623,6 +623,15 @@ def test_a_page_of_another_origin_uses_nothing_up(clients: Clients, origin: str,
 
 
 @pytest.mark.spec("TOK-85", "RFC 9700 2.6")
+@pytest.mark.parametrize("origin", ["chrome-extension://abcdefghijklmnop", "app://localhost", "null"])
+def test_an_extension_or_app_has_an_origin_of_its_own_kind(clients: Clients, origin: str) -> None:
+    """Which may read all answers, so nothing is lost there."""
+    login = with_code(clients.public)
+    form = login.code_form() | login.client.credentials()
+    assert_tokens(post_form(f"{login.client.base}/token", form, headers={"origin": origin}))
+
+
+@pytest.mark.spec("TOK-85", "RFC 9700 2.6")
 def test_a_confidential_client_may_pass_on_an_origin(clients: Clients) -> None:
     """A backend may send what a browser sent it."""
     login = with_code(clients.confidential)

@@ -88,8 +88,12 @@ def require_own_origin(request: Request, client: Client) -> None:
 def refuse_foreign_page(request: Request, client: Client) -> None:
     """A page of an origin that the client does not have could not read the answer, but a form needs no preflight: its code or
     refresh token would be used up, unseen. Only for clients that anybody can be, as a backend may pass on what browsers sent
-    it; "null" comes from apps that have no origin. Errors: OAuthError invalid_request, and nothing is consumed."""
-    if client.is_public and client.origins and request.origin not in {None, "null", *client.origins}:
+    it; and only for origins on the web, as extensions and apps have others, or "null", and may read all answers.
+
+    Errors: OAuthError invalid_request, and nothing is consumed.
+    """
+    is_of_web = (request.origin or "").startswith(("https://", "http://"))
+    if client.is_public and client.origins and is_of_web and request.origin not in client.origins:
         page = f"a page of {request.origin}"[:200]
         raise OAuthError(INVALID_REQUEST, "the Origin is not one of this client's", detail=page)
 
