@@ -80,7 +80,7 @@ def is_asked(client: TestClient, username: str = "johndoe", **changes: str) -> b
     """Whether a login leads to the question rather than back to the client."""
     login = Login(client)
     location = login.browser.get(login.callback_url(username=username, **changes)).headers["location"]
-    assert location.startswith((f"{client.base}/consent?", client.redirect_uri))
+    assert location.startswith((f"{client.base}/consent?", changes.get("redirect_uri", client.redirect_uri)))
     return location.startswith(f"{client.base}/consent?")
 
 
@@ -394,3 +394,12 @@ def test_addresses_of_a_client_are_links_only_if_https(clients: Clients) -> None
     assert 'href="http://two' not in text
     assert f'href="{escape("https://two.example/" + chr(34))}onmouseover=&quot;alert(1)" target="_blank"' in text
     assert 'rel="noopener noreferrer"' in text
+
+
+@pytest.mark.spec("PAGE-5", "RFC 8252 7.3")
+def test_an_answer_counts_at_every_port_of_a_loopback_address(clients: Clients) -> None:
+    """An app with a secret gets another port from the system each time."""
+    client = third_party(clients.base, redirect_uris=("http://127.0.0.1/cb",), secret=True)
+    first = asked(client, redirect_uri="http://127.0.0.1:5001/cb")
+    assert first.answer().headers["location"].startswith("http://127.0.0.1:5001/cb?")
+    assert not is_asked(client, redirect_uri="http://127.0.0.1:5002/cb")

@@ -33,18 +33,20 @@ def is_on_device(redirect_uri: str) -> bool:
 
 
 def origin_of(redirect_uri: str) -> str:
-    """The site that the answer goes to: scheme, host and port as they stand there; "" without a redirect URI."""
+    """The site that the answer goes to: scheme, host and port as they stand there, but for the port of a loopback address, which
+    may be any; "" without a redirect URI. Errors: ValueError."""
+    if loopback := _LOOPBACK.fullmatch(redirect_uri):
+        return loopback["host"]
     parts = urlsplit(redirect_uri)
-    return f"{parts.scheme}://{parts.netloc}" if redirect_uri else ""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if redirect_uri else ""
 
 
 def mismatch(requested: str, registered: Iterable[str]) -> str:
     """How a URI that is not registered differs from those that are, for the log: its path and query may hold secrets."""
     try:
-        parts = urlsplit(requested)
+        site = origin_of(requested)
     except ValueError:
         return "no URI"
-    site = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     if any(origin_of(uri) == site for uri in registered):
         return f"another path or query at {site}"
     return site[:200]
