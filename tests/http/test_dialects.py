@@ -537,3 +537,11 @@ def test_what_is_kept_for_the_dialect_is_gone_once_the_code_is_out(base: str) ->
     assert redeem(client, "iternio", code).status_code == 200
     (grant,) = search(client_id=client.client_id)
     assert (grant.dialect, grant.state, grant.code_sealed) == ("", None, b"")
+
+
+def test_a_traced_page_of_any_origin_may_ask_for_a_profile(base: str) -> None:
+    asked = {"origin": "https://anybody.example", "access-control-request-method": "GET"}
+    answer = requests.options(f"{base}/api/userinfo.php", headers=asked, timeout=30)
+    allowed = {name.strip().lower() for name in answer.headers["access-control-allow-headers"].split(",")}
+    assert {"authorization", "traceparent", "baggage"} <= allowed
+    assert "RateLimit" in answer.headers["access-control-expose-headers"]

@@ -13,7 +13,17 @@ TRACING_HEADERS = ("traceparent", "tracestate", "baggage", "sentry-trace")
 """What the SDKs that trace a page's requests add to them (W3C Trace Context, W3C Baggage, Sentry). Nothing here reads them and
 they are no credentials, but a browser drops a request with a header that its preflight was not granted."""
 
-_EXPOSED = ("WWW-Authenticate", "Retry-After", "X-Request-Id", "DPoP-Nonce", "RateLimit", "RateLimit-Policy")
+EXPOSED = ("WWW-Authenticate", "Retry-After", "X-Request-Id", "DPoP-Nonce", "RateLimit", "RateLimit-Policy")
+
+
+def any_origin_preflight(methods: str, header_names: Iterable[str], origin: Mapping[str, str]) -> Response:
+    """The answer to a preflight for what a page of any origin may ask. origin: the headers that say so."""
+    allowed = {
+        "access-control-allow-methods": methods,
+        "access-control-allow-headers": ", ".join((*header_names, *(name.title() for name in TRACING_HEADERS))),
+        "access-control-max-age": "600",
+    }
+    return Response(204, headers={**origin, **allowed})
 
 
 def preflight(request: Request, runtime: Runtime, methods: str, further_headers: Iterable[str] = ()) -> Response:
@@ -72,7 +82,7 @@ def exposing(headers: Mapping[str, str], names: Iterable[str]) -> dict[str, str]
 def _allowed(origin: str, *, credentials: bool) -> dict[str, str]:
     allowed = {
         "access-control-allow-origin": origin,
-        "access-control-expose-headers": ", ".join(_EXPOSED),
+        "access-control-expose-headers": ", ".join(EXPOSED),
         "vary": "Origin",
     }
     return allowed | {"access-control-allow-credentials": "true"} if credentials else allowed

@@ -236,10 +236,5 @@ def _challenge(request: Request, error: OAuthError) -> dict[str, str]:
 
 
 def _preflight(methods: tuple[str, ...]) -> Response:
-    headers = {
-        "access-control-allow-methods": ", ".join(methods),
-        "access-control-allow-headers": ", ".join((*_HEADERS, *(name.title() for name in cors.TRACING_HEADERS))),
-        "access-control-max-age": "600",
-        "allow": ", ".join(methods),
-    }
-    return Response(204, headers=headers)
+    shown = ", ".join(methods)
+    return cors.any_origin_preflight(shown, _HEADERS, {"allow": shown})

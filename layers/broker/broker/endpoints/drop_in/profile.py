@@ -148,17 +148,12 @@ def _refusal(
 def _preflight(request: Request, runtime: Runtime, served: ServedProfile) -> Response:
     if served.cors == "listed":
         return cors.preflight(request, runtime, "GET")
-    allowed = {
-        "access-control-allow-methods": "GET",
-        "access-control-allow-headers": "Authorization",
-        "access-control-max-age": "600",
-    }
-    return Response(204, headers={**_ANY_ORIGIN, **allowed})
+    return cors.any_origin_preflight("GET", ("Authorization",), _ANY_ORIGIN)
 
 
 _ANY_ORIGIN = {
     "access-control-allow-origin": "*",
-    "access-control-expose-headers": "WWW-Authenticate, Retry-After, X-Request-Id",
+    "access-control-expose-headers": ", ".join(cors.EXPOSED),
 }
 """For an answer that no cookie opens: whoever has the access token can read it anyway, from a page or not."""
 
