@@ -180,8 +180,7 @@ def _max_age(parameters: Parameters) -> int | None:
 
 
 def _login_hint(parameters: Parameters) -> str:
-    """The hint (OpenID Connect Core section 3.1.2.1). Errors: OAuthError, which does not quote it."""
+    """The hint, "" if there is none, or none that is passed on: that is the receiver's choice (OpenID Connect Core section
+    3.1.2.1), and no login fails for it."""
     hint = parameters.get("login_hint") or ""
-    if hint and not (len(hint) <= MAX_LOGIN_HINT and hint.isprintable()):
-        raise OAuthError(INVALID_REQUEST, f"login_hint must be at most {MAX_LOGIN_HINT} printable characters")
-    return hint
+    return hint if len(hint) <= MAX_LOGIN_HINT and hint.isprintable() else ""
