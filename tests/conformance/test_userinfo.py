@@ -265,6 +265,11 @@ def test_a_token_in_the_query_is_not_accepted(clients: Clients) -> None:
             response = ask(clients.base, method, query={"access_token": token}, authorization=authorization)
             assert_invalid_request(response)
             assert "Authorization header" in response.json()["error_description"]
+    # Nor is it hidden by what cannot be read beside it.
+    unreadable = requests.get(
+        f"{clients.base}/userinfo?access_token={token}&x=%ff", headers={"authorization": f"Bearer {token}"}, timeout=30
+    )
+    assert (unreadable.status_code, unreadable.json()["error"]) == (400, "invalid_request")
     assert_alive(clients.public, token)
 
 

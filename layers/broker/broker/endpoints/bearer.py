@@ -87,8 +87,8 @@ def refuse_token_in_query(request: Request) -> None:
     beside a good one too: it is out, and whoever sent it has to know."""
     try:
         found = "access_token" in request.query()
-    except MalformedParameters:
-        return
+    except MalformedParameters as error:
+        raise OAuthError(INVALID_REQUEST, str(error)) from None
     if found:
         raise OAuthError(INVALID_REQUEST, "the access token must be in the Authorization header, never in the URL")
 
