@@ -3,13 +3,15 @@
 Each step is one rule, and no step but the last does I/O. A token in the URL is never read (OAuth 2.1 section 5.1).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from broker import audit
 from broker.crypto import tokens
 from broker.crypto.tokens import AccessToken
 from broker.endpoints import cors
-from broker.endpoints.entry import error_response
+from broker.endpoints.entry import error_response, unavailable
+from broker.endpoints.rate_limits import Gate
 from broker.gateway import Request, Response
 from broker.grants import alive, reconnect
 from broker.protocol import dpop
@@ -18,12 +20,17 @@ from broker.protocol.errors import INSUFFICIENT_SCOPE, INVALID_REQUEST, INVALID_
 from broker.protocol.parameters import MalformedParameters
 from broker.protocol.protected_resource import protected_resource_metadata_url
 from broker.runtime import Runtime
+from broker.store.aws import StoreUnavailable
 from broker.store.grants import Grant
 from broker.store.links import Link
 
 
 class NoCredentials(Exception):
     """The request has no access token: a challenge without an error code (RFC 6750 section 3.1)."""
+
+
+class ExpiredToken(OAuthError):
+    """The access token was good once."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class Session:
 def access_token(request: Request, runtime: Runtime, *, in_form: bool) -> AccessToken:
     """The token presented, by header or, where `in_form` lets it, form body. No I/O.
 
-    Errors: NoCredentials; OAuthError invalid_request, invalid_token.
+    Errors: NoCredentials; OAuthError invalid_request, invalid_token (ExpiredToken for one that has expired).
     """
     text = token_text(request, in_form=in_form)
     token = tokens.read_access_token(text, runtime.keys.ring(), request.issuer)
@@ -56,7 +63,7 @@ def _why_unreadable(request: Request, runtime: Runtime, text: str) -> OAuthError
     """Only who holds a genuine token learns that it has expired, and he can read that in it."""
     genuine = tokens.read_access_token(text, runtime.keys.ring(), request.issuer, even_expired=True)
     if genuine is not None:
-        return OAuthError(INVALID_TOKEN, "the access token has expired")
+        return ExpiredToken(INVALID_TOKEN, "the access token has expired")
     return OAuthError(
         INVALID_TOKEN, "this is no access token of this issuer (nor are an ID token and a refresh token one)"
     )
@@ -144,6 +151,27 @@ def with_nonce(request: Request, runtime: Runtime, response: Response) -> Respon
     from broker.endpoints import dpop_proofs
 
     return dpop_proofs.with_nonce(request, runtime, response)
+
+
+def opened(
+    request: Request,
+    runtime: Runtime,
+    endpoint: str,
+    read: Callable[[], AccessToken],
+    answer: Callable[[Request, Runtime, AccessToken, Gate], Response],
+) -> Response:
+    """The answer to a request under the limits of `endpoint`; a challenge where its token, which `read` reads, is not good."""
+    try:
+        token = read()
+    except NoCredentials:
+        return challenge(request, runtime, None, None)
+    except OAuthError as error:
+        return challenge(request, runtime, None, error)
+    except StoreUnavailable as error:
+        audit.unavailable(error)
+        return challenge(request, runtime, None, unavailable())
+    gate = Gate(request, runtime, endpoint, token)
+    return gate.close(answer(request, runtime, token, gate))
 
 
 def session_of(runtime: Runtime, token: AccessToken, client: Client, refused: str) -> Session:

@@ -18,12 +18,7 @@ EXPOSED = ("WWW-Authenticate", "Retry-After", "X-Request-Id", "DPoP-Nonce", "Rat
 
 def any_origin_preflight(methods: str, header_names: Iterable[str], origin: Mapping[str, str]) -> Response:
     """The answer to a preflight for what a page of any origin may ask. origin: the headers that say so."""
-    allowed = {
-        "access-control-allow-methods": methods,
-        "access-control-allow-headers": ", ".join((*header_names, *(name.title() for name in TRACING_HEADERS))),
-        "access-control-max-age": "600",
-    }
-    return Response(204, headers={**origin, **allowed})
+    return Response(204, headers={**origin, **_granted(methods, header_names)})
 
 
 def preflight(request: Request, runtime: Runtime, methods: str, further_headers: Iterable[str] = ()) -> Response:
@@ -31,20 +26,21 @@ def preflight(request: Request, runtime: Runtime, methods: str, further_headers:
 
     `further_headers`: that a script may send here, beside those that it may send everywhere.
     """
-    usual = ("Content-Type", "Authorization", "DPoP", *(name.title() for name in (CUSTOM_HEADER, *TRACING_HEADERS)))
-    allowed_headers = dict.fromkeys((*usual, *further_headers))
+    header_names = ("Content-Type", "Authorization", "DPoP", CUSTOM_HEADER.title(), *further_headers)
     origin = request.origin
     if origin is None or not runtime.directory.origin_is_listed(origin):
         return Response(204, headers={"vary": "Origin", "allow": methods})
-    return Response(
-        204,
-        headers={
-            **_allowed(origin, credentials=True),
-            "access-control-allow-methods": methods,
-            "access-control-allow-headers": ", ".join(allowed_headers),
-            "access-control-max-age": "600",
-        },
-    )
+    return Response(204, headers={**_allowed(origin, credentials=True), **_granted(methods, header_names)})
+
+
+def _granted(methods: str, header_names: Iterable[str]) -> dict[str, str]:
+    """What a preflight is told that a script may send."""
+    names = dict.fromkeys((*header_names, *(name.title() for name in TRACING_HEADERS)))
+    return {
+        "access-control-allow-methods": methods,
+        "access-control-allow-headers": ", ".join(names),
+        "access-control-max-age": "600",
+    }
 
 
 def headers(request: Request, client: Client) -> dict[str, str]:

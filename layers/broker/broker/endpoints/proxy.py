@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 from broker import audit, invocation
 from broker.crypto.tokens import AccessToken
 from broker.endpoints import bearer, cors
-from broker.endpoints.bearer import NoCredentials, Session
+from broker.endpoints.bearer import Session
 from broker.endpoints.entry import method_not_allowed, unavailable
 from broker.endpoints.rate_limits import Gate
 from broker.gateway import Request, Response
@@ -82,17 +82,9 @@ def _respond(request: Request, runtime: Runtime) -> Response:
         return cors.preflight(request, runtime, ", ".join(SERVED), _header_names(request, runtime))
     if request.method not in SERVED:
         return method_not_allowed(*SERVED, headers=cors.headers_of_error(request, runtime, None))
-    try:
-        token = bearer.access_token(request, runtime, in_form=False)
-    except NoCredentials:
-        return bearer.challenge(request, runtime, None, None)
-    except OAuthError as error:
-        return bearer.challenge(request, runtime, None, error)
-    except StoreUnavailable as error:
-        audit.unavailable(error)
-        return bearer.challenge(request, runtime, None, unavailable())
-    gate = Gate(request, runtime, "proxy", token)
-    return gate.close(_answer(request, runtime, token, gate))
+    return bearer.opened(
+        request, runtime, "proxy", lambda: bearer.access_token(request, runtime, in_form=False), _answer
+    )
 
 
 def _header_names(request: Request, runtime: Runtime) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from broker import audit
 from broker.crypto.tokens import AccessToken
 from broker.endpoints import bearer, cors
-from broker.endpoints.bearer import NoCredentials, Session
+from broker.endpoints.bearer import Session
 from broker.endpoints.entry import json_response, method_not_allowed, unavailable
 from broker.endpoints.rate_limits import Gate
 from broker.gateway import Request, Response
@@ -65,18 +65,12 @@ def _respond(request: Request, runtime: Runtime) -> Response:
         return cors.preflight(request, runtime, "GET, POST")
     if request.method not in ("GET", "HEAD", "POST"):
         return method_not_allowed("GET", "POST", headers=cors.headers_of_error(request, runtime, None))
-    try:
-        bearer.refuse_token_in_query(request)
-        token = bearer.access_token(request, runtime, in_form=True)
-    except NoCredentials:
-        return bearer.challenge(request, runtime, None, None)
-    except OAuthError as error:
-        return bearer.challenge(request, runtime, None, error)
-    except StoreUnavailable as error:
-        audit.unavailable(error)
-        return bearer.challenge(request, runtime, None, unavailable())
-    gate = Gate(request, runtime, "userinfo", token)
-    return gate.close(_answer(request, runtime, token, gate))
+    return bearer.opened(request, runtime, "userinfo", lambda: _token(request, runtime), _answer)
+
+
+def _token(request: Request, runtime: Runtime) -> AccessToken:
+    bearer.refuse_token_in_query(request)
+    return bearer.access_token(request, runtime, in_form=True)
 
 
 def _answer(request: Request, runtime: Runtime, token: AccessToken, gate: Gate) -> Response:

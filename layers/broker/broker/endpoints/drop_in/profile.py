@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from broker import audit, clock
-from broker.crypto import tokens
+from broker import audit
 from broker.endpoints import bearer, cors, userinfo
-from broker.endpoints.bearer import NoCredentials, Session
+from broker.endpoints.bearer import ExpiredToken, NoCredentials, Session
 from broker.endpoints.drop_in import dialect_at
 from broker.endpoints.entry import json_response, method_not_allowed, unavailable
 from broker.endpoints.rate_limits import Gate
@@ -47,13 +46,11 @@ def _answer(request: Request, runtime: Runtime, dialect: ServedDialect, served: 
     fault = "invalid"
     try:
         request = _with_bearer(request, served)
-        fault = _fault(request, runtime)
         token = bearer.access_token(request, runtime, in_form=True)
         gate = Gate(request, runtime, "userinfo", token)
         gate.admit()
         client = bearer.client_of(runtime, token)
         gate.count(None)
-        fault = "invalid"
         bearer.check_key(request, runtime, token)
         if client.dialect != dialect.name:
             raise OAuthError(INVALID_TOKEN, "the access token is not for the dialect of this address")
@@ -66,6 +63,8 @@ def _answer(request: Request, runtime: Runtime, dialect: ServedDialect, served: 
         if "missing" not in served.faults:
             return _challenge(request, served, _cors(request, runtime, client, served))
         fault, error = "missing", OAuthError(INVALID_TOKEN, "an access token is needed")
+    except ExpiredToken as refusal:
+        fault, error = "expired", refusal
     except OAuthError as refusal:
         error = refusal
     except StoreUnavailable as failure:
@@ -86,13 +85,6 @@ def _with_bearer(request: Request, served: ServedProfile) -> Request:
     if len(query.all("access_token")) > 1 or "authorization" in request.headers:
         raise OAuthError(INVALID_REQUEST, "the access token is there in more than one way")
     return replace(request, headers={**request.headers, "authorization": f"Bearer {query.get('access_token')}"})
-
-
-def _fault(request: Request, runtime: Runtime) -> str:
-    """What it would mean if the access token were refused: "expired", or "invalid". No I/O. Errors: as token_text."""
-    text = bearer.token_text(request, in_form=True)
-    token = tokens.read_access_token(text, runtime.keys.ring(), request.issuer, even_expired=True)
-    return "expired" if token is not None and token.expires_at <= clock.now() else "invalid"
 
 
 def _document(session: Session, profile: Profile | None, served: ServedProfile) -> dict[str, object]:
