@@ -9,11 +9,15 @@ Tests that move time, order faults or look inside are marked local_only and skip
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from broker import clock
+from broker.runtime import Runtime
 from broker_testing.conformance import Clients, described_clients, registered_clients
 from broker_testing.openapi import difference
 from broker_testing.wire import tapped
@@ -47,6 +51,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _only_where_it_can_run(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("local_only") and request.config.getoption("--broker-url", default=None):
         pytest.skip("needs the local broker: moves time, orders faults or looks inside")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """A test that is not local_only fails here already, not first at a deployed broker, when it reaches into the local one."""
+    if item.get_closest_marker("local_only") or item.config.getoption("--broker-url", default=None):
+        return (yield)
+    tests_thread = threading.get_ident()
+
+    def refuse_the_test(runtime: Runtime, name: str) -> Any:
+        if threading.get_ident() == tests_thread:  # the broker's requests have threads of their own
+            pytest.fail(f"reaches into the local broker (runtime().{name}), so it needs @pytest.mark.local_only")
+        return object.__getattribute__(runtime, name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Runtime, "__getattribute__", refuse_the_test)
+        outcome = yield
+    if clock.offset:
+        pytest.fail("moves the local broker's time, so it needs @pytest.mark.local_only")
+    return outcome
 
 
 @pytest.fixture(autouse=True)

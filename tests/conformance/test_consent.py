@@ -396,6 +396,7 @@ def test_addresses_of_a_client_are_links_only_if_https(clients: Clients) -> None
     assert 'rel="noopener noreferrer"' in text
 
 
+@pytest.mark.local_only
 @pytest.mark.spec("PAGE-5", "RFC 8252 7.3")
 def test_an_answer_counts_at_every_port_of_a_loopback_address(clients: Clients) -> None:
     """An app with a secret gets another port from the system each time."""

@@ -133,6 +133,7 @@ def test_a_client_that_may_not_is_access_denied(clients: Clients) -> None:
     assert_refused(call(clients.calling, token_of(clients.calling), "echo", provider="infolobby"), 403, "access_denied")
 
 
+@pytest.mark.local_only
 def test_a_login_at_another_provider_is_access_denied(clients: Clients) -> None:
     client = clients.calling_two
     token = Login(client, "infolobby").tokens()["access_token"]
@@ -185,6 +186,7 @@ def test_what_is_not_listed_is_not_called(clients: Clients, method: str, path: s
     assert counted(clients.base, PROVIDER) == {}
 
 
+@pytest.mark.local_only
 def test_without_a_list_nothing_is_called(clients: Clients) -> None:
     with provider_with(api_allow=""):
         assert_refused(call(clients.calling, token_of(clients.calling), "echo"), 403, "access_denied")
@@ -431,6 +433,7 @@ def test_an_answer_that_is_too_large_is_502(clients: Clients) -> None:
     assert response.headers["proxy-status"] == "token-broker; error=http_response_body_size"
 
 
+@pytest.mark.local_only
 def test_a_provider_that_takes_too_long_is_504(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows 5 and 24: a read is tried twice in the time there is, a write once."""
     monkeypatch.setattr(runtime(), "settings", replace(runtime().settings, proxy_deadline=0.2))
@@ -442,6 +445,7 @@ def test_a_provider_that_takes_too_long_is_504(clients: Clients, monkeypatch: py
         assert response.headers["proxy-status"] == "token-broker; error=connection_read_timeout"
 
 
+@pytest.mark.local_only
 def test_a_provider_that_cannot_be_reached_is_502(clients: Clients) -> None:
     """Row 4."""
     with provider_with(api_base="http://127.0.0.1:9/api"):
@@ -460,6 +464,7 @@ def test_a_store_that_is_down_is_503(clients: Clients) -> None:
 # -- the provider's token --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.local_only
 def test_a_token_that_is_due_is_renewed_first(clients: Clients) -> None:
     held = Login(clients.calling).tokens()
     pass_time(7201)
@@ -469,6 +474,7 @@ def test_a_token_that_is_due_is_renewed_first(clients: Clients) -> None:
     assert counted(clients.base, PROVIDER) == {"api": 1}
 
 
+@pytest.mark.local_only
 def test_a_refused_token_is_renewed_and_a_read_repeated(clients: Clients) -> None:
     """Row 27: the provider's clock is ahead of ours, or it has ended the token early."""
     token = Login(clients.calling).tokens()["access_token"]
@@ -479,6 +485,7 @@ def test_a_refused_token_is_renewed_and_a_read_repeated(clients: Clients) -> Non
     assert counted(clients.base, PROVIDER) == {"api": 2, "token:refresh_token": 1}
 
 
+@pytest.mark.local_only
 def test_a_refused_token_is_renewed_and_a_write_not_repeated(clients: Clients) -> None:
     """The client decides about that; its repetition works."""
     token = Login(clients.calling).tokens()["access_token"]
@@ -490,6 +497,7 @@ def test_a_refused_token_is_renewed_and_a_write_not_repeated(clients: Clients) -
     assert_passed_on(call(clients.calling, token, "tasks", "POST", data=b"{}"), 201)
 
 
+@pytest.mark.local_only
 def test_a_provider_that_refuses_its_fresh_token_does_not_end_the_login(clients: Clients) -> None:
     """Row 28: one call that wants more than a token is no dead link."""
     held = Login(clients.calling).tokens()
@@ -504,6 +512,7 @@ def test_a_provider_that_refuses_its_fresh_token_does_not_end_the_login(clients:
     assert_passed_on(call(clients.calling, held["access_token"], "projects"), 200)
 
 
+@pytest.mark.local_only
 def test_a_dead_link_is_invalid_token_with_the_way_to_reconnect(clients: Clients) -> None:
     client, other = clients.calling, clients.exchanging
     held, left = Login(client).tokens(username="johnsmith"), Login(other).tokens()

@@ -210,6 +210,7 @@ def test_who_is_called_with_a_public_clients_token_cannot_exchange_it_as_that_cl
     assert_error(exchange(client, refreshed["access_token"]), 400, "invalid_request")
 
 
+@pytest.mark.local_only
 def test_an_expired_token_is_refused(clients: Clients) -> None:
     token = logged_in(clients.exchanging)["access_token"]
     pass_time(601)
@@ -254,6 +255,7 @@ def test_a_store_that_is_down_is_503(clients: Clients) -> None:
     assert_exchanged(exchange(clients.exchanging, token))
 
 
+@pytest.mark.local_only
 def test_the_providers_token_is_renewed_when_it_is_due(clients: Clients) -> None:
     client = clients.exchanging_long_lived
     token = logged_in(client)["access_token"]
@@ -265,6 +267,7 @@ def test_the_providers_token_is_renewed_when_it_is_due(clients: Clients) -> None
     assert at_the_provider(clients.base, after["access_token"]).status_code == 200
 
 
+@pytest.mark.local_only
 def test_a_provider_that_is_down_is_503(clients: Clients) -> None:
     """While its token is good nobody notices; nothing is lost."""
     client = clients.exchanging_long_lived
@@ -276,6 +279,7 @@ def test_a_provider_that_is_down_is_503(clients: Clients) -> None:
     assert_exchanged(exchange(client, token))
 
 
+@pytest.mark.local_only
 def test_a_dead_link_is_invalid_grant_with_the_way_to_reconnect(clients: Clients) -> None:
     client = clients.exchanging_long_lived
     token = logged_in(client)["access_token"]
