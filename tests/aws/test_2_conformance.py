@@ -1,6 +1,6 @@
 """The conformance suite, aimed at the deployed stack as at any other broker: a URL and clients of every kind.
 
-By default the parts that need functions which the other files here do not call; AWS_CONFORMANCE=all runs the whole of it.
+By default the parts that need functions which the other files here do not call; CONFORMANCE=all runs the whole of it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def test_the_deployed_stack_conforms(deployment: Deployment, tmp_path: Path) -> 
     file = tmp_path / "clients.json"
     file.write_text(json.dumps({"clients": described}))
     folder = "tests/conformance"
-    whole = os.environ.get("AWS_CONFORMANCE") == "all"
+    whole = os.environ.get("CONFORMANCE") == "all"
     words = [sys.executable, "-m", "pytest", *([folder] if whole else [f"{folder}/test_{part}.py" for part in PARTS])]
     words += ["-n", "2", "-p", "no:cacheprovider", "-k", " and ".join(f"not {name}" for name in WITHOUT)]
     words += ["--broker-url", deployment.base, "--broker-clients", str(file)]
