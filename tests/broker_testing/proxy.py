@@ -59,7 +59,9 @@ def call(
     request = requests.Request(method, f"{client.base}/proxy/{provider}/", headers=sent, data=data).prepare()
     request.url = f"{client.base}/proxy/{provider}/{path}"
     with requests.Session() as session:
-        return session.send(request, allow_redirects=False, timeout=30)
+        # Proxies and authorities of the environment, which only `requests.get` adds by itself.
+        around = session.merge_environment_settings(request.url, {}, None, None, None)
+        return session.send(request, allow_redirects=False, timeout=30, **around)
 
 
 def exchange(

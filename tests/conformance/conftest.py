@@ -74,8 +74,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 @pytest.fixture(autouse=True)
-def _answers_are_described(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What the local broker answers is what docs/openapi.yaml says, in every test."""
+def _watched(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What the local broker answers is what docs/openapi.yaml says, in every test; the sandbox's switches are for local_only."""
     if request.config.getoption("--broker-url", default=None):
         yield
         return
@@ -83,6 +83,8 @@ def _answers_are_described(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
     answers = [(one.request.method, one.request.target, one.response) for one in tap.exchanges if not one.is_sandbox]
     assert [problem for answer in answers if (problem := difference(*answer))] == []
+    if not request.node.get_closest_marker("local_only"):
+        assert [one.request.target for one in tap.exchanges if one.request.path.startswith("/sandbox/_")] == []
 
 
 @pytest.fixture(scope="session")

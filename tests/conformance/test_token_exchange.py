@@ -248,6 +248,7 @@ def test_a_bound_token_needs_its_key(clients: Clients, kind: str, parameters: di
 # -- when the store or the provider fails ----------------------------------------------------------------------------
 
 
+@pytest.mark.local_only
 def test_a_store_that_is_down_is_503(clients: Clients) -> None:
     token = token_of(clients.exchanging)
     with store_refuses("Query", "ThrottlingException"):
