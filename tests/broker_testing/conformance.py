@@ -9,7 +9,8 @@ from the local broker, where they are registered on the spot, or from a JSON fil
                  "confidential": {"client_id": "...", "client_secret": "...", ...}}}
 
 Kinds and what they are registered with: KINDS. A kind that the file leaves out skips the tests that need it. Every client's
-first provider must be one of the sandbox's, because the tests log in through its pages.
+first provider must be one of the sandbox's, because the tests log in through its pages. The kinds that may call the proxy also
+need a provider file that allows what `broker_testing.proxy.allowed_calls` allows.
 """
 
 from __future__ import annotations
