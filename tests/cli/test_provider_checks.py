@@ -156,9 +156,27 @@ def test_the_other_secret_serves_where_the_provider_has_changed_over(running: Op
     )  # fmt: skip
     words = ("provider", "secret", name, "--next", "--client-secret-stdin")
     assert running(*words, stdin=SANDBOX_CLIENT_SECRET).status == 0
-    found = verdicts(running("provider", "test", name, "--json"))
+    outcome = running("provider", "test", name, "--json")
+    found = verdicts(outcome)
     assert (found["token (current)"], found["token (next)"]) == ("wrong", "right")
     assert found["revoke"] != "wrong", found
+    assert "takes the next one" in told_of(outcome, "token (current)")
+    assert f"broker provider secret {name} --promote" in told_of(outcome, "token (current)")
+    assert "set-secret" not in told_of(outcome, "token (current)")
+    assert running("provider", "secret", name, "--promote").status == 0
+    after = running("provider", "test", name, "--json")
+    assert (verdicts(after)["token (current)"], verdicts(after)["token (old)"]) == ("right", "cannot say")
+
+
+def test_the_provider_that_takes_the_old_secret_still(running: Operator) -> None:
+    name = copied(running, "takes-the-old", "redbooth")
+    words = ("provider", "secret", name, "--next", "--client-secret-stdin")
+    assert running(*words, stdin="not-at-the-provider-yet").status == 0
+    assert running("provider", "secret", name, "--promote").status == 0
+    outcome = running("provider", "test", name, "--json")
+    assert (verdicts(outcome)["token (current)"], verdicts(outcome)["token (old)"]) == ("wrong", "right")
+    assert "takes the old one" in told_of(outcome, "token (current)")
+    assert "Make the provider use the current one" in told_of(outcome, "token (current)")
 
 
 def test_what_only_a_login_brings_is_not_judged(running: Operator) -> None:

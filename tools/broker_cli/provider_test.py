@@ -20,7 +20,7 @@ from broker.upstream.authorization import Credentials, authorization_url, callba
 from broker.upstream.client_keys import OF_PROVIDERS, keys_in
 from broker.upstream.dialect import exchange_code, fetch_profile, revoke_tokens
 from broker.upstream.discovery import MAX_DOCUMENT, Discovery, DiscoveryFailed, Metadata
-from broker.upstream.failures import FailureKind, UpstreamFailure
+from broker.upstream.failures import UpstreamFailure
 from broker.upstream.http import BoundedHttp, Deadline, Sender, TransportError, UpstreamRequest
 from broker.upstream.provider import Provider
 from broker.upstream.registered import dialect_of
@@ -158,13 +158,13 @@ class _Asked:
     def findings(self) -> Iterator[Finding]:
         dialect = self.dialect
         yield self._authorize()
-        slots = self.held.slots
-        for slot in slots:
-            credentials = credentials_of(self.held, slot.secret)
-            if slot is slots[0]:
-                yield from self._token("token" if len(slots) == 1 else f"token ({slot.name})", credentials)
-            else:
-                yield provider_verdicts.of_other_secret(f"token ({slot.name})", self._exchange(credentials))
+        first, *others = self.held.slots
+        answers = {slot.name: self._exchange(credentials_of(self.held, slot.secret)) for slot in others}
+        taken = next((name for name, answer in answers.items() if provider_verdicts.is_taken(answer)), None)
+        step = f"token ({first.name})" if others else "token"
+        yield from self._token(step, credentials_of(self.held, first.secret), taken)
+        for name, answer in answers.items():
+            yield provider_verdicts.of_other_secret(f"token ({name})", answer)
         current = every_credentials_of(self.held)
         made_up = UpstreamTokens(_made_up("access"), _made_up("refresh"))
         deadline = Deadline.after(CALL_SECONDS)
@@ -205,10 +205,10 @@ class _Asked:
             error = next((found[0][:40] for found in codes if found), "that it does not name")
         return provider_verdicts.of_authorize(answer.status, error, location, self.dialect.name)
 
-    def _token(self, step: str, credentials: Credentials) -> Iterator[Finding]:
+    def _token(self, step: str, credentials: Credentials, taken: str | None) -> Iterator[Finding]:
         failure = self._exchange(credentials)
-        yield provider_verdicts.of_token(step, failure, self.dialect.name)
-        if failure is None or failure.kind is not FailureKind.GRANT_REFUSED:
+        yield provider_verdicts.of_token(step, failure, self.dialect.name, taken)
+        if not provider_verdicts.is_taken(failure):
             return
         if self.dialect.needs_key or self.dialect.needs_secret:
             yield provider_verdicts.of_wrong_secret(step, self._exchange(_others(credentials)))

@@ -14,8 +14,13 @@ _NOT_THERE = (404, 405, 410, 501)
 _LATER = "Try again later."
 
 
-def of_token(step: str, failure: UpstreamFailure | None, name: str) -> Finding:
-    """Of the token endpoint, which was given a code that nobody issued."""
+def is_taken(failure: UpstreamFailure | None) -> bool:
+    """Whether a made-up code alone was complained about, so that the credentials beside it can be right."""
+    return failure is not None and failure.kind is FailureKind.GRANT_REFUSED
+
+
+def of_token(step: str, failure: UpstreamFailure | None, name: str, taken: str | None = None) -> Finding:
+    """Of the token endpoint, which was given a code that nobody issued. taken: the other slot, "next" or "old", that it takes."""
     if failure is None:
         return wrong(step, "It gave tokens for a made-up code.", "Is token.url a test server? Do not use it.")
     match failure.kind:
@@ -23,6 +28,14 @@ def of_token(step: str, failure: UpstreamFailure | None, name: str) -> Finding:
             return right(step, "It refused a made-up code, as it should.")
         case FailureKind.CLIENT_REFUSED if not failure.sent:
             return wrong(step, f"Nothing could be sent: {_detail(failure)}.", f"`broker provider set-key {name}`.")
+        case FailureKind.CLIENT_REFUSED if taken is not None:
+            return wrong(
+                step,
+                f"It refuses this one ({_detail(failure)}) and takes the {taken} one, so logins succeed at their second try.",
+                f"`broker provider secret {name} --promote` lets the next one be tried first."
+                if taken == "next"
+                else "Make the provider use the current one, or compare it with the provider's console.",
+            )
         case FailureKind.CLIENT_REFUSED:
             return wrong(
                 step,
@@ -61,8 +74,8 @@ def of_other_secret(step: str, failure: UpstreamFailure | None) -> Finding:
         return cannot_say(
             step, "It does not take this one now; the broker tries it only when the current one is refused."
         )
-    if failure is not None and failure.kind is FailureKind.GRANT_REFUSED:
-        return right(step, "It takes this one too.")
+    if is_taken(failure):
+        return right(step, "It takes this one.")
     return cannot_say(step, "It does not say whether it takes this one.")
 
 
