@@ -164,6 +164,36 @@ def test_without_a_rotation_a_key_is_used_for_ever(broker: Broker) -> None:
     assert kid_of(Login(register(broker.base)).tokens()["access_token"]) in first
 
 
+def test_new_keys_at_once_just_before_the_next_ones_end_nothing(broker: Broker) -> None:
+    """A function that has not read the document anew begins with the next keys, which the operator's have overtaken."""
+    client = register(broker.base)
+    tokens = Login(client).tokens()
+    broker.just_before(broker.rotate())
+    remembered = secrets_manager.document(broker.local)
+    broker.operator_rotates()
+    broker.forward(1)
+    remembering(remembered, broker)
+    of_the_next = good(refresh(client, tokens["refresh_token"]))
+    assert key_id_of(of_the_next["refresh_token"]) == key_id_of(tokens["refresh_token"]) + 1
+    remembering(secrets_manager.document(broker.local), broker)
+    assert broker.verifies(of_the_next["access_token"], broker.base)
+    assert good(userinfo(broker.base, of_the_next["access_token"]))["sub"]
+    of_the_operator = good(refresh(client, of_the_next["refresh_token"]))
+    assert key_id_of(of_the_operator["refresh_token"]) == key_id_of(tokens["refresh_token"]) + 2
+
+
+def test_a_first_document_by_a_clock_that_is_ahead(broker: Broker) -> None:
+    ahead = new_document(broker.now + 240)
+    operator = secrets_manager.operators_client(broker.local.aws_endpoint)
+    operator.put_secret_value(SecretId=secrets_manager.secret_id(broker.local), SecretString=ahead)
+    runtime().forget()
+    client = register(broker.base)
+    tokens = Login(client).tokens()
+    assert broker.verifies(tokens["access_token"], broker.base)
+    broker.forward(240)
+    assert good(refresh(client, tokens["refresh_token"]))["refresh_token"]
+
+
 # -- what is under way when the new keys come into use -------------------------------------------------------------
 
 

@@ -113,17 +113,30 @@ def test_what_has_retired_is_dropped_and_its_public_half_kept_for_sign_outs(firs
     assert not {key.kid for key in later.past} & {key.kid for key in first.signing}
 
 
-def test_at_once_the_new_keys_are_used_and_unused_ones_dropped(
+def test_at_once_the_new_keys_are_used_and_the_next_ones_kept(
     first: KeyRing, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A next key of a document that somebody has copied is as bad as the present one; its id is not used again."""
+    """Functions that remember the old document may begin to use its next keys for some minutes more."""
     waiting = rotation.rotated(first, T0 + 1000, SHORT)
     now = rotation.rotated(waiting, T0 + 1001, SHORT, at_once=True)
     at(monkeypatch, T0 + 1001)
-    assert [key.id for key in now.handle] == [1, 3]
+    assert [key.id for key in now.handle] == [1, 2, 3]
     assert used(now)[:2] == (3, 3)
-    assert all(key.retires_at is None or key.retires_at >= T0 + 1001 + 40 for key in now.signing)
+    assert [key.retires_at for key in now.handle] == [T0 + 1010 + 100, T0 + 1010 + 100, None]
+    states = {key.name: key.state for key in rotation.reports(now, T0 + 1001)}
+    assert (states["handle:2"], states["handle:3"]) == ("retiring", "active")
     assert rotation.problems(now, T0 + 1001, SHORT, oldest=0) == ()
+    rotation.check_follows(now, waiting, T0 + 1001)
+    at(monkeypatch, T0 + 1010)
+    assert used(now)[:2] == (3, 3)
+
+
+def test_a_key_of_a_clock_that_is_ahead_is_used_when_there_is_no_other(
+    first: KeyRing, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(monkeypatch, T0 - 240)
+    assert used(first)[:2] == (1, 1)
+    assert set(used(first)[2:]) == {key.kid for key in first.signing}
 
 
 def test_a_revoked_key_is_gone_at_once_and_another_is_there(
@@ -158,11 +171,16 @@ def test_a_revoked_key_leaves_no_problem_with_the_one_that_it_had_followed(
     assert rotation.problems(after, now, SHORT, oldest=0) == ()
 
 
+SLOW = 5
+"""Seconds for which a function remembers a document; SHORT.lead is more."""
+
+
 @settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(1, 150), st.booleans()), min_size=1, max_size=12))
 def test_nothing_outlives_the_key_that_made_it(steps: list[tuple[int, bool]]) -> None:
     """However rotations follow each other: at every moment, what was made with the key then in use is still accepted at
-    the last moment of the longest life it may have, by the document of that time."""
+    the last moment of the longest life it may have, by the document of that time. Functions go by the document before for
+    some seconds, which the lives allow for."""
     ring = FIRST
     with pytest.MonkeyPatch.context() as patch:
         _quick(patch, ring)
@@ -173,7 +191,11 @@ def test_nothing_outlives_the_key_that_made_it(steps: list[tuple[int, bool]]) ->
                 owed.append((moment, used(ring)))
             now += wait
             at(patch, now)
-            ring = rotation.rotated(ring, now, SHORT, at_once=at_once)
+            before, ring = ring, rotation.rotated(ring, now, SHORT, at_once=at_once)
+            for late in (0, SLOW):
+                at(patch, now + late)
+                owed.append((now + late - SLOW, used(before)))
+            at(patch, now)
             for moment, (handle, sealing, *kids) in owed:
                 assert ring.handle_key_by_id(handle) or moment + SHORT.handle <= now
                 assert ring.sealing_key_by_id(sealing) or moment + SHORT.sealing <= now

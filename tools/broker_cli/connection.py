@@ -16,6 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from broker.settings import Settings, from_environment
+from broker.store.aws import set_clock_by
 from broker.store.brands import Brands
 from broker.store.grant_search import search
 from broker.store.grants import Grant, Grants
@@ -84,7 +85,9 @@ def connect() -> Connection:
 def _client(service: str, region: str | None, endpoint: str | None, patient: bool = False) -> Any:
     config = _CONFIG.merge(_PATIENT) if patient else _CONFIG
     if endpoint is None:
-        return botocore.session.Session().create_client(service, region_name=region, config=config)
+        made = botocore.session.Session().create_client(service, region_name=region, config=config)
+        set_clock_by(made)  # what is dated here is read by functions, which go by AWS's clock
+        return made
     # The local stand-in works whatever AWS profile or proxy this shell is set to, and must never get real credentials.
     session = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
     for variable in ("config_file", "credentials_file"):

@@ -59,6 +59,8 @@ def rotate(versions: KeyVersions, *, at_once: bool = False, without: Collection[
         raise RotationRefused("there are no keys yet")
     new = rotation.replaced(ring, without, now, lives()) if at_once else rotation.rotated(ring, now, lives())
     rotation.try_out(new, now)
+    if not without:
+        rotation.check_follows(new, ring, now)
     version = secrets.token_hex(16)
     with _dropped_on(BaseException, versions, version):  # an interrupt as well
         # The label moves with it: a rotation of Secrets Manager's own that is going on gives up.

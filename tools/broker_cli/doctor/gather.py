@@ -123,6 +123,6 @@ def _skew(answer: UpstreamResponse) -> float | None:
     if date is None:
         return None
     try:
-        return parsedate_to_datetime(date).timestamp() - clock.now()
+        return parsedate_to_datetime(date).timestamp() - clock.machine()
     except ValueError:
         return None

@@ -234,11 +234,15 @@ def _accepted(key: SecretKey | SigningKey | PastKey) -> bool:
 
 
 def _newest(keys: tuple[Key, ...]) -> Key:
-    """The key in use; of two that began at the same second the one that was added later."""
-    return max(
-        (key for key in reversed(keys) if key.active_from <= clock.now() and _accepted(key)),
-        key=lambda key: key.active_from,
-    )
+    """The key in use; of two that began at the same second the one that was added later.
+
+    Where none has begun, the first that will: whoever made it had a clock that was ahead, and it is accepted already.
+    """
+    accepted = [key for key in reversed(keys) if _accepted(key)]
+    begun = [key for key in accepted if key.active_from <= clock.now()]
+    if not begun:
+        return min(accepted, key=lambda key: key.active_from)
+    return max(begun, key=lambda key: key.active_from)
 
 
 def _secret_key(entry: Mapping[str, Any]) -> SecretKey:

@@ -82,8 +82,9 @@ class KeyReport:
 def rotated(ring: KeyRing, now: int, lives: Lives, *, at_once: bool = False) -> KeyRing:
     """The next ring. A kind that has a next key already gets no other.
 
-    at_once: the new keys are used from now on, and next keys that nobody has used are dropped. Instances that remember the
-    old document look again when they meet such a key, but verifiers elsewhere may refuse its tokens for some minutes.
+    at_once: the new keys are used from now on; next keys are superseded as well, but kept, as instances that remember the old
+    document may be about to use them. These look again when they meet a new key, but verifiers elsewhere may refuse its
+    tokens for some minutes.
     """
     handle = _successors(ring.handle, now, lives.lead, lives.handle, at_once, _new_secret(ring.handle))
     sealed = _successors(ring.sealing, now, lives.lead, lives.sealing, at_once, _new_secret(ring.sealing))
@@ -96,7 +97,7 @@ def rotated(ring: KeyRing, now: int, lives: Lives, *, at_once: bool = False) -> 
 
 
 def _new_secret(keys: tuple[SecretKey, ...]) -> Callable[[int], SecretKey]:
-    """An id is never used twice, not even that of a key which is dropped now: an instance may remember it."""
+    """An id is never used twice, not even that of a key which is revoked now: an instance may remember it."""
     return partial(new_secret_key, max((key.id for key in keys), default=0) + 1)
 
 
@@ -108,12 +109,14 @@ def _successors(
     if not at_once and any(key.active_from > now for key in alive):
         return alive
     new = make(now if at_once else now + lead)
-    end = new.active_from + life
 
     def superseded(key: Key) -> Key:
-        return replace(key, retires_at=end) if key.retires_at is None else key
+        """Of two keys that begin at the same second the later one of the document is in use."""
+        begins = min(key.active_from, new.active_from)
+        end = max(key.active_from, new.active_from) + life
+        return replace(key, active_from=begins, retires_at=end if key.retires_at is None else key.retires_at)
 
-    return (*(superseded(key) for key in alive if key.active_from <= now), new)
+    return (*map(superseded, alive), new)
 
 
 def replaced(ring: KeyRing, names: Iterable[str], now: int, lives: Lives) -> KeyRing:

@@ -71,9 +71,14 @@ def client(service: str, *, timeout: float | None = None, attempts: int = 3) -> 
     with _making_a_client:  # botocore's session is not for several threads at once
         made = _session().create_client(service, config=config)
     if service == "dynamodb":
-        made.meta.events.register("before-call.dynamodb", _asking)
-        made.meta.events.register("after-call.dynamodb", _answered)
+        set_clock_by(made)
     return made
+
+
+def set_clock_by(made: Any) -> None:
+    """Let the answers of this AWS client say what time it is."""
+    made.meta.events.register("before-call", _asking)
+    made.meta.events.register("after-call", _answered)
 
 
 def _asking(context: dict[str, Any], **_details: object) -> None:
