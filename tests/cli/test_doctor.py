@@ -36,6 +36,7 @@ from broker_cli.doctor.snapshot import (
     Statement,
     Table,
 )
+from broker_cli.failures import ServiceFailure
 
 from .conftest import Operator
 
@@ -76,7 +77,7 @@ STACK = Stack(
     alarms=STACK_ALARMS,
     throttled=True,
     rescued=0,
-    rotates=True,
+    rotation_days=30,
     has_sandbox=False,
 )
 
@@ -199,7 +200,7 @@ AMISS: tuple[tuple[str, str, Callable[[Snapshot], Snapshot]], ...] = (
     ("TB-PROVIDER-003", "warn", _provider(dialect=replace(GITHUB, authorize=replace(GITHUB.authorize, pkce="off")))),
     ("TB-KEY-001", "fail", lambda found: replace(found, keys=None)),
     ("TB-KEY-002", "warn", _old_keys),
-    ("TB-KEY-003", "warn", _stack(rotates=False)),
+    ("TB-KEY-003", "warn", _stack(rotation_days=0)),
     ("TB-OPS-002", "fail", _stack(alarms=())),
     ("TB-OPS-002", "warn", _stack(alarms=(Alarm("RequestsFailedAlarm", False, "OK"),))),
     ("TB-OPS-002", "warn", _stack(alarms=(Alarm("RequestsFailedAlarm", True, "ALARM"),))),
@@ -271,6 +272,7 @@ def test_the_command_against_a_broker_that_holds_nothing(operator: Operator) -> 
     outcome = operator("doctor", "--only", "TB-KEY", "--only", "TB-CLIENT")
     assert outcome.status == 1
     assert "FAIL  TB-KEY-001       The keys are there\n" in outcome.out
+    assert "There are no keys yet" in outcome.out
     assert "      -> `broker keys init`.\n" in outcome.out
     assert "PASS  TB-CLIENT-001    Confidential clients have a secret\n" in outcome.out
     assert outcome.out.endswith("5 passed, 0 warned, 1 failed, 2 could not be judged.\n")
@@ -399,7 +401,9 @@ def test_a_stack_is_read_as_the_services_answer() -> None:
             )
         ],
         "sqs": [("get_queue_attributes", {"Attributes": {"ApproximateNumberOfMessages": "2"}})],
-        "secretsmanager": [("describe_secret", {"RotationEnabled": True})],
+        "secretsmanager": [
+            ("describe_secret", {"RotationEnabled": True, "RotationRules": {"AutomaticallyAfterDays": 60}})
+        ],
     }
     reader = StackReader(_Aws(answers), "stack")  # type: ignore[arg-type]
     stack, settings = reader.read(lambda _name, read: read())
@@ -411,11 +415,26 @@ def test_a_stack_is_read_as_the_services_answer() -> None:
         alarms=(Alarm("RequestsFailedAlarm", True, "OK"),),
         throttled=True,
         rescued=2,
-        rotates=True,
+        rotation_days=60,
         has_sandbox=False,
     )
     assert settings is not None
     assert settings.code_lifetime == 30
+
+
+def test_a_setting_that_stops_the_functions_does_not_stop_doctor() -> None:
+    """It was changed by hand, and is what doctor is asked about."""
+    by_hand = FunctionFacts("TokenFunction", {"BROKER_RETRY_WINDOW": "300"}, 25, 30)
+    with pytest.raises(ServiceFailure, match="BROKER_RETRY_WINDOW must be a whole number of seconds from 0 to 60"):
+        StackReader(_Aws({}), "stack")._settings((by_hand,))  # type: ignore[arg-type]
+    result = results(_stack(functions=(by_hand,))(sound()))["TB-OPS-005"]
+    assert result.level == "fail"
+    assert "TokenFunction cannot start, as BROKER_RETRY_WINDOW must be" in result.texts[0]
+
+
+def test_a_key_is_as_old_as_the_schedule_lets_it_become() -> None:
+    yearly = _stack(rotation_days=365)(_old_keys(sound()))
+    assert results(yearly)["TB-KEY-002"].level == "pass"
 
 
 def _read_parts(answers: Mapping[str, list[tuple[str, dict[str, Any]]]], *parts: str) -> Stack:

@@ -10,14 +10,15 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 from broker import clock
-from broker.crypto.keys import KeyRing, parse
+from broker.crypto.keys import KeyRing
 from broker.store.registry import ProviderEntry
 from broker.upstream.http import BoundedHttp, Deadline, TransportError, UpstreamRequest, UpstreamResponse
 from broker.upstream.reader import ProviderFileError
 from broker_cli.connection import Connection
 from broker_cli.doctor.gather_stack import StackReader
 from broker_cli.doctor.snapshot import Endpoint, ProviderFacts, Snapshot
-from broker_cli.failures import ServiceFailure, aws_failures
+from broker_cli.failures import ServiceFailure, WrongInput, aws_failures
+from broker_cli.keys import ring_of
 from broker_cli.provider_secrets import lacks
 from broker_cli.providers import file_problem, parsed
 
@@ -86,13 +87,10 @@ def _provider(broker: Connection, entry: ProviderEntry) -> ProviderFacts:
 
 
 def _keys(broker: Connection) -> KeyRing:
-    answer = broker.aws("secretsmanager").get_secret_value(
-        SecretId=broker.settings.keys_secret, VersionStage="AWSCURRENT"
-    )
     try:
-        return parse(answer["SecretString"])
-    except ValueError as problem:
-        raise ServiceFailure(f"The keys cannot be used: {problem}.") from None
+        return ring_of(broker)
+    except WrongInput as none:
+        raise ServiceFailure(none.message) from None
 
 
 def _endpoint(broker: Connection, *, local: bool) -> Endpoint:

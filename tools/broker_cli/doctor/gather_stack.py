@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from broker.settings import Settings, from_environment
 from broker_cli.connection import Connection
 from broker_cli.doctor.snapshot import MISSING, Alarm, Attached, FunctionFacts, Stack, Statement, Table
+from broker_cli.failures import ServiceFailure
 
 Read = Callable[[str, Callable[[], Any]], Any]
 """Reads one part by its name in the snapshot; None when it could not be read."""
@@ -35,14 +36,17 @@ class StackReader:
             alarms=part("stack.alarms", lambda: tuple(self._alarms())),
             throttled=part("stack.throttled", self._throttled),
             rescued=part("stack.rescued", self._rescued),
-            rotates=part("stack.rotates", self._rotates),
+            rotation_days=part("stack.rotation_days", self._rotation_days),
             has_sandbox=bool(self._of("AWS::DynamoDB::Table", "SandboxTable")),
         )
-        return stack, self._settings(functions or ())
+        return stack, part("stack.settings", lambda: self._settings(functions or ()))
 
     def _settings(self, functions: tuple[FunctionFacts, ...]) -> Settings | None:
         environment = next((one.environment for one in functions if one.name == "TokenFunction"), None)
-        return from_environment(environment) if environment is not None else None
+        try:
+            return from_environment(environment) if environment is not None else None
+        except ValueError as problem:
+            raise ServiceFailure(f"The settings of the functions cannot be read: {problem}.") from None
 
     def _list(self) -> Iterator[tuple[str, str, str]]:
         """(type, logical id, physical id) of every resource; CloudFormation still lists some that it has deleted."""
@@ -139,12 +143,12 @@ class StackReader:
             waiting += int(found["Attributes"]["ApproximateNumberOfMessages"])
         return waiting
 
-    def _rotates(self) -> bool:
+    def _rotation_days(self) -> int:
+        """Days between two rotations of the keys; 0 when nothing rotates them, 1 when a schedule of another kind does."""
         client = self._aws("secretsmanager")
-        return any(
-            client.describe_secret(SecretId=secret).get("RotationEnabled", False)
-            for _, secret in self._of("AWS::SecretsManager::Secret")
-        )
+        described = (client.describe_secret(SecretId=secret) for _, secret in self._of("AWS::SecretsManager::Secret"))
+        rotating = next((one for one in described if one.get("RotationEnabled", False)), None)
+        return int(rotating.get("RotationRules", {}).get("AutomaticallyAfterDays", 1)) if rotating else 0
 
 
 def _allowed(function: str, document: dict[str, Any]) -> Iterator[Statement]:

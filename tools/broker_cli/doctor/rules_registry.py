@@ -14,6 +14,8 @@ DAY = 86400
 OLD_SECRET = 365 * DAY
 BOTH_SECRETS = 30 * DAY
 OLDEST_KEY = 100 * DAY
+LATE_DAYS = 10
+"""Days that a scheduled rotation may be late: a lead of one day, and the repetitions of one that failed."""
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -145,7 +147,9 @@ def _keys_there(snapshot: Snapshot) -> Iterator[Verdict]:
 
 def _keys(snapshot: Snapshot) -> Iterator[Verdict]:
     assert snapshot.keys is not None  # noqa: S101 - the rule names it in `sees`
-    for problem in rotation.problems(snapshot.keys, snapshot.now, lives(), oldest=OLDEST_KEY):
+    scheduled = snapshot.stack.rotation_days or 0 if snapshot.stack is not None else 0
+    oldest = max(OLDEST_KEY, (scheduled + LATE_DAYS) * DAY)  # whoever chose a longer schedule knows
+    for problem in rotation.problems(snapshot.keys, snapshot.now, lives(), oldest=oldest):
         yield warn(problem) if "has been in use" in problem else fail(problem)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from broker.settings import from_environment
 from broker_cli.doctor.posture import Rule, Verdict, fail, warn
 from broker_cli.doctor.snapshot import MISSING, Attached, Snapshot, Stack
 
@@ -55,6 +56,10 @@ def _environment(snapshot: Snapshot) -> Iterator[Verdict]:
             yield fail(f"{function.name} is in local mode, which allows http and private addresses")
         if function.environment.get("POWERTOOLS_LOG_LEVEL") == "DEBUG":
             yield warn(f"{function.name} logs at level DEBUG")
+        try:
+            from_environment(function.environment)
+        except ValueError as problem:
+            yield fail(f"{function.name} cannot start, as {problem}")
 
 
 def _ttl(snapshot: Snapshot) -> Iterator[Verdict]:
@@ -106,7 +111,7 @@ def _rescued(snapshot: Snapshot) -> Iterator[Verdict]:
 
 
 def _rotates(snapshot: Snapshot) -> Iterator[Verdict]:
-    if not _stack(snapshot).rotates:
+    if not _stack(snapshot).rotation_days:
         yield warn("the keys are not rotated on a schedule")
 
 
@@ -142,7 +147,7 @@ RULES = (
     ),
     Rule(
         "TB-OPS-005",
-        "No function is in local mode or logs at DEBUG",
+        "No function has a setting that stops it, is in local mode or logs at DEBUG",
         "docs/operating.md",
         f"Deploy with LogLevel=INFO, and without BROKER_LOCAL. {_BY_HAND}",
         _environment,
@@ -194,7 +199,7 @@ RULES = (
         "docs/keys.md",
         "Deploy with another KeyRotationDays, 31 say: with the same one a deployment changes nothing.",
         _rotates,
-        ("stack.rotates",),
+        ("stack.rotation_days",),
     ),
     Rule(
         "TB-OPS-011",

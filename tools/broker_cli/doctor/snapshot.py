@@ -97,7 +97,10 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Stack:
-    """A deployed stack. None in an attribute: it could not be read (Snapshot.unseen)."""
+    """A deployed stack. None in an attribute: it could not be read (Snapshot.unseen).
+
+    rotation_days: days between two rotations of the keys, 0 when nothing rotates them.
+    """
 
     functions: tuple[FunctionFacts, ...] | None
     statements: tuple[Statement, ...] | None
@@ -106,7 +109,7 @@ class Stack:
     alarms: tuple[Alarm, ...] | None
     throttled: bool | None
     rescued: int | None
-    rotates: bool | None
+    rotation_days: int | None
     has_sandbox: bool
 
 
