@@ -13,6 +13,7 @@ import pytest
 from broker.protocol.clients import Client, ClientSecret, hash_secret
 from broker.store.aws import StoreUnavailable
 from broker.store.registry import AlreadyExists, Registry
+from broker.upstream.signing import new_key
 from broker_cli import moving
 
 from .conftest import Operator
@@ -64,6 +65,60 @@ def test_what_is_exported_is_there_again_after_an_import_into_an_empty_stage(ope
     assert [secret.sha256 for secret in stored.secrets] == [hash_secret(answer["client_secrets"][confidential])]
     listed = operator.registry.origin_is_listed("https://app.example")
     assert listed
+
+
+JWKS = (
+    '{"keys":[{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",'
+    '"y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","kid":"k1"}]}'
+)
+
+
+def test_a_client_moves_from_a_secret_to_a_key(operator: Operator) -> None:
+    """As with `client update`: a secret beside the key would be a weaker way in."""
+    operator.add_provider("github")
+    client_id = operator.add_client("--provider", "github", "--confidential")["client_id"]
+    document = _stage_of(operator)
+    document["clients"][0] |= {"auth_methods": ["private_key_jwt"], "jwks": JWKS}
+    assert _import(operator, document)["applied"] is True
+    stored = operator.registry.client(client_id)
+    assert stored is not None
+    assert (stored.auth_methods, stored.secrets) == (("private_key_jwt",), ())
+
+
+def test_the_command_that_is_printed_gives_a_provider_its_credentials(operator: Operator, tmp_path: Path) -> None:
+    """Of a provider with a key, with a secret, and with neither."""
+    public = tmp_path / "open.toml"
+    public.write_text(
+        'title = "Open"\nauthorize.url = "https://p.example/a"\nauthorize.pkce = "S256"\n'
+        'token.url = "https://p.example/t"\ntoken.auth = "none"\n'
+        'userinfo.url = "https://p.example/u"\nuserinfo.claims.sub = "id"\n'
+    )
+    operator.add_provider("github")
+    for words in (
+        ("apple", "--var", "team_id=T123456789", "--private-key-stdin", "--key-id", "K1"),
+        ("open", "--file", str(public)),
+    ):
+        added = operator("provider", "add", *words, "--client-id", "x", stdin=new_key("ES256").private_pem)
+        assert added.status == 0, added
+    stage = _stage_of(operator)
+    _empty(operator, stage)
+    text = operator("import", "-", "--yes", stdin=json.dumps(stage)).out
+    printed = [line.strip() for line in text.splitlines() if line.startswith("  broker provider set-")]
+    assert printed == [
+        "broker provider set-key apple --client-id ID --private-key-stdin",
+        "broker provider set-secret github --client-id ID --client-secret-stdin",
+        "broker provider set-secret open --client-id ID",
+    ]
+    shown = operator("provider", "show", "open").out
+    assert "nobody can log in, as no credentials are kept (`broker provider set-secret open --client-id ID`)" in shown
+    given = {"apple": new_key("ES256").private_pem, "github": "a-secret", "open": ""}
+    for line in printed:
+        command = line.split()[1:]
+        assert operator(*command, stdin=given[command[2]]).status == 0, line
+    for name in given:
+        assert "nobody can log in" not in operator("provider", "show", name).out
+    refused = operator("provider", "set-secret", "github", "--client-id", "x").refusal()
+    assert refused.startswith("The client secret is missing")
 
 
 def test_no_secret_is_exported_and_hashes_only_when_asked_for(operator: Operator, tmp_path: Path) -> None:

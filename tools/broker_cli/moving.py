@@ -4,6 +4,7 @@ No secret travels. What is imported is checked whole before anything is written;
 the import ends: once its hash is stored, nothing else knows the secret.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +25,8 @@ from broker_cli.connection import Connection, connect
 from broker_cli.failures import ServiceFailure, WrongInput, aws_failures
 from broker_cli.options import Command
 from broker_cli.output import Json, confirm, emit, table
-from broker_cli.providers import file_problem
+from broker_cli.provider_secrets import remedy
+from broker_cli.providers import file_problem, parsed
 from broker_cli.stage import Change, Stage, StageProblem, changes, merged, parse, text_of
 
 _NOTICED = "Running functions notice within a minute."
@@ -234,8 +236,10 @@ def _write(broker: Connection, there: Stage, wanted: Stage, change: Change) -> N
             broker.brands.put(wanted.brand)
 
 
-def _without_credentials(broker: Connection, wanted: Stage) -> list[str]:
-    return [name for name in sorted(wanted.providers) if broker.provider_secrets.client_id(name) is None]
+def _without_credentials(broker: Connection, wanted: Stage) -> dict[str, str]:
+    """The providers that lack them here, each with the command that gives them."""
+    lacking = [name for name in sorted(wanted.providers) if broker.provider_secrets.client_id(name) is None]
+    return {name: remedy(parsed(broker, wanted.providers[name]), None) for name in lacking}
 
 
 def _shown(found: list[Change]) -> str:
@@ -262,16 +266,14 @@ def _secrets_text(made: dict[str, str]) -> str:
     return f"\n\nNew client secrets, shown this once:\n{table(('CLIENT', 'SECRET'), rows, empty='')}"
 
 
-def _missing_text(missing: list[str]) -> str:
+def _missing_text(missing: Mapping[str, str]) -> str:
     if not missing:
         return ""
-    commands = "\n".join(
-        f"  broker provider set-secret {name} --client-id ID --client-secret-stdin" for name in missing
-    )
+    commands = "\n".join(f"  {command.strip('`')}" for command in missing.values())
     return f"\n\nThese providers have no credentials here yet, so nobody can log in with them:\n{commands}"
 
 
-def _document(run: _Import, told: dict[str, str], missing: list[str]) -> dict[str, Json]:
+def _document(run: _Import, told: dict[str, str], missing: Mapping[str, str]) -> dict[str, Json]:
     return {
         "changes": [
             {"what": one.what, "kind": one.kind, "name": one.name, "attributes": list(one.attributes)}
@@ -280,7 +282,7 @@ def _document(run: _Import, told: dict[str, str], missing: list[str]) -> dict[st
         "made": len(run.done),
         "applied": bool(run.planned) and len(run.done) == len(run.planned),
         "client_secrets": {name: told[name] for name in sorted(told)},
-        "providers_without_credentials": missing,
+        "providers_without_credentials": list(missing),
     }
 
 

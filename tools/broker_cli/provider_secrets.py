@@ -84,5 +84,8 @@ def remedy(dialect: Provider, held: ProviderSecret | None) -> str:
     """The command that gives the broker what it lacks."""
     words = ["set-key" if dialect.needs_key else "set-secret", dialect.name]
     words += ["--client-id ID"] if held is None else []
-    words.append("--private-key-stdin" if dialect.needs_key else "--client-secret-stdin")
+    if dialect.needs_key:
+        words.append("--private-key-stdin")
+    elif dialect.needs_secret:
+        words.append("--client-secret-stdin")
     return f"`broker provider {' '.join(words)}`"

@@ -180,19 +180,21 @@ def show(name: str) -> None:
 @_SECRET
 @click.option("--client-id", metavar="X", help="The client id, if it changes too.")
 def set_secret(name: str, from_stdin: bool, client_id: str | None) -> None:
-    """Replace the broker's client secret at a provider."""
+    """Replace the broker's client secret at a provider; the client id alone where there is no secret."""
     broker = connect()
-    find_provider(broker, name)
-    if not from_stdin:
+    entry = find_provider(broker, name)
+    if not from_stdin and (client_id is None or _is_confidential(broker, entry)):
         raise _secret_missing()
     known = client_id or broker.provider_secrets.client_id(name)
     if known is None:
         raise WrongInput(f"No client id is kept for {name}; give it with --client-id.")
     before = _held(broker, name, client_id) or ProviderSecret(known)
-    broker.provider_secrets.put(name, replace(before, client_id=known, client_secret=read_secret(name)))
+    secret = read_secret(name) if from_stdin else before.client_secret
+    broker.provider_secrets.put(name, replace(before, client_id=known, client_secret=secret))
+    what = f"The client secret of {name} (client id {known})" if from_stdin else f"The client id {known} of {name}"
     emit(
-        {"name": name, "client_id": known, "secret_set": True},
-        f"The client secret of {name} (client id {known}) is set. Running functions use it within five minutes.",
+        {"name": name, "client_id": known, "secret_set": from_stdin},
+        f"{what} is set. Running functions use it within five minutes.",
     )
 
 
@@ -389,6 +391,15 @@ def read_secret(name: str) -> str:
     return secret
 
 
+def _is_confidential(broker: Connection, entry: ProviderEntry) -> bool:
+    """Whether the provider wants a secret or a key of the broker, or its file cannot tell."""
+    try:
+        dialect = parsed(broker, entry)
+    except (ProviderFileError, KeyError):
+        return True
+    return dialect.needs_secret or dialect.needs_key
+
+
 def _no_secret(dialect: Provider) -> str:
     if dialect.needs_secret:
         raise _secret_missing()
@@ -582,7 +593,7 @@ def _emit_provider(
     try:
         provider = parsed(broker, entry)
         dialect = list(_dialect(provider, entry.variables))
-        if held is not None and (missing := lacks(provider, held)):
+        if missing := lacks(provider, held):
             missing = f"nobody can log in, as {missing} ({remedy(provider, held)})"
     except (ProviderFileError, KeyError):
         dialect = []
@@ -593,7 +604,7 @@ def _emit_provider(
             ("from", origin(entry)),
             ("state", state),
             ("problem", file_problem(broker, entry) or missing),
-            ("client id", held.client_id if held else "none is kept (see `provider set-secret`)"),
+            ("client id", held.client_id if held else "none is kept"),
             ("redirect URI", redirect_uri(broker, entry.name)),
             *((field.replace("_", " "), value) for field, value in dialect),
             ("set here", "\n".join(f"{name} = {json.dumps(value)}" for name, value in sorted(entry.overrides.items()))),
