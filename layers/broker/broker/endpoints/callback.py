@@ -136,7 +136,8 @@ def respond(request: Request, runtime: Runtime) -> Response:
     except NotOurs as refusal:
         audit.event("callback.refused", provider=name if name.isalnum() else None, reason=refusal.reason)
         explanation = (
-            "This sign-in has expired, was already completed, or began in another browser. Please start again."
+            "This sign-in has expired, was already completed, or began in another browser, or cookies are off."
+            " Please start again."
         )
         return _page(request, "invalid_request", explanation, 400)
     except OAuthError as limited:

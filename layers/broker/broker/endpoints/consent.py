@@ -32,7 +32,8 @@ def respond(request: Request, runtime: Runtime) -> Response:
     except (NotAsked, Refused, MalformedParameters):
         audit.event("consent.refused", reason="not open in this browser")
         explanation = (
-            "This question has been answered, has expired, or was asked in another browser. Please start again."
+            "This question has been answered, has expired, or was asked in another browser, or cookies are off."
+            " Please start again."
         )
         return error_page.render(
             request, title="Sign-in cannot go on", explanation=explanation, code="invalid_request", status=400

@@ -102,14 +102,16 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
         "error.wrong_return": "The address to return to is not registered for this application (redirect_uri).",
         "error.wrong_request": "The application asked for something that it cannot have here, or asked in a wrong way.",
         "error.used_link": "This sign-in link has expired or was already used. Please start again.",
-        "error.callback": "This sign-in has expired, was already completed, or began in another browser. Please start again.",
+        "error.callback": "This sign-in has expired, was already completed, or began in another browser, or cookies are off."
+        " Please start again.",
         "error.logout": "Sign-out cannot go on",
         "error.logout_request": "The sign-out request cannot be read. Please sign out in the application.",
         "error.logout_hint": "The application did not say rightly whose sign-in to end (id_token_hint)."
         " Please sign out in the application.",
         "error.logout_return": "The address to return to after signing out is not registered for this application"
         " (post_logout_redirect_uri).",
-        "error.consent": "This question has been answered, has expired, or was asked in another browser. Please start again.",
+        "error.consent": "This question has been answered, has expired, or was asked in another browser, or cookies are off."
+        " Please start again.",
     }
 )
 """Key -> text."""
