@@ -8,9 +8,11 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 import requests
 
+from broker.runtime import runtime
 from broker_testing.browser import forms
 from broker_testing.conformance import Clients
 from broker_testing.journey import Login, post_form, register
+from broker_testing.trouble import pass_time
 from conformance.front_channel import assert_goes_on, assert_login_completes, assert_page, assert_refused
 
 
@@ -51,6 +53,45 @@ def test_a_choice_repeats_a_request_that_was_posted(clients: Clients) -> None:
     login.authorize_url(state="x" * 200)
     page = login.browser.post(f"{clients.base}/authorize", login.parameters)
     assert_login_completes(login, login.browser.get(choices(page)["openid"]))
+
+
+@pytest.mark.spec("PAGE-7", "RFC 6749 3.1")
+@pytest.mark.parametrize("unread", ["claims", "login_hint", "utm"])
+def test_a_choice_leaves_out_what_nobody_reads(clients: Clients, unread: str) -> None:
+    """A form may be longer than an address, and API Gateway takes no request whose address and headers exceed 10,240 bytes."""
+    login = Login(clients.multi_provider)
+    login.authorize_url()
+    page = login.browser.post(f"{clients.base}/authorize", login.parameters | {unread: "x" * 7000})
+    link = choices(page)["openid"]
+    assert unread not in dict(parse_qsl(urlsplit(link).query))
+    assert_login_completes(login, login.browser.get(link))
+
+
+@pytest.mark.spec("PAGE-7", "OpenID Core 3.1.2.1")
+def test_a_choice_repeats_all_that_is_read(clients: Clients) -> None:
+    login = Login(clients.multi_provider)
+    asked = {"login_hint": "john", "max_age": "600", "prompt": "consent", "nonce": "n", "resource": clients.base}
+    links = choices(login.start(response_mode="query", **asked))
+    sent = {name: value for name, value in login.parameters.items() if name != "provider"}
+    assert asked.items() <= sent.items()
+    assert dict(parse_qsl(urlsplit(links["openid"]).query)) == sent | {"provider": "openid"}
+
+
+@pytest.mark.local_only
+@pytest.mark.spec("PAGE-7", "AUTHZ-45", "RFC 9126 4")
+def test_a_choice_after_the_time_to_use_a_pushed_request(clients: Clients) -> None:
+    """A person may think longer than a browser needs to follow a link; not longer than for a login, however often he looks."""
+    settings = runtime().settings
+    logins = [Login(clients.multi_provider) for _ in range(2)]
+    urls = [f"{clients.base}/authorize?client_id={one.client.client_id}&request_uri={pushed(one)}" for one in logins]
+    links = [choices(one.browser.get(url))["openid"] for one, url in zip(logins, urls, strict=True)]
+    pass_time(settings.pushed_lifetime + 1)
+    assert_login_completes(logins[0], logins[0].browser.get(links[0]))
+    assert_refused(logins[0].browser.get(links[0]))
+    assert_page(logins[1].browser.get(urls[1]), 200)
+    pass_time(settings.login_lifetime - settings.pushed_lifetime)
+    for url in (urls[1], links[1]):
+        assert_refused(logins[1].browser.get(url))
 
 
 @pytest.mark.spec("PAGE-7", "AUTHZ-45", "RFC 9126 4")

@@ -22,6 +22,7 @@ from broker.protocol.authorization_request import (
     ReturnAddress,
     check,
     provider_name,
+    repeatable,
     return_address,
 )
 from broker.protocol.clients import Client
@@ -29,7 +30,7 @@ from broker.protocol.errors import INVALID_REQUEST, REQUEST_URI_NOT_SUPPORTED, O
 from broker.protocol.parameters import MalformedParameters, Parameters
 from broker.runtime import Runtime
 from broker.store.aws import StoreUnavailable
-from broker.store.grants import Refused, new_grant_id
+from broker.store.grants import Grant, Refused, new_grant_id
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _plain(
     asked = check(client, address, parameters, request.issuer)
     asked = reconnect_request.applied_to(asked, runtime, client, parameters)
     if asked.provider is None:
-        return chooser.render(request, runtime, client, parameters)
+        return chooser.render(request, runtime, client, repeatable(parameters))
     login = login_of(client, asked, new_grant_id(), clock.now() + runtime.settings.login_lifetime)
     departure = to_provider.prepare(request, runtime, login, asked.provider, asked.login_hint)
     runtime.grants.begin(replace(login, browser_hash=departure.browser_hash))
@@ -159,7 +160,7 @@ def _pushed(request: Request, runtime: Runtime, client: Client, parameters: Para
     try:
         provider = login.provider or provider_name(client, _chosen(parameters))
         if provider is None:
-            return chooser.render(request, runtime, client, parameters)
+            return _choose(request, runtime, client, parameters, login)
         hint = login_hint.opened(login.login_hint, parameters.require("request_uri"), grant_id)
         departure = to_provider.prepare(request, runtime, login, provider, hint)
         runtime.grants.open_pushed(
@@ -176,6 +177,15 @@ def _pushed(request: Request, runtime: Runtime, client: Client, parameters: Para
         return redirect_answer.refusal(request, client, redirect_answer.address_of(login), error)
     audit.event("login.started", grant_id=grant_id, client_id=client.client_id, provider=provider)
     return departure.response(request, runtime)
+
+
+def _choose(request: Request, runtime: Runtime, client: Client, parameters: Parameters, login: Grant) -> Response:
+    """A person reads slower than the browser follows a link: from here on the request has as long as a login, counted from when
+    it was pushed, so that no reloading prolongs it further. Errors: Refused, StoreUnavailable."""
+    until = max(login.expires_at, login.created_at + runtime.settings.login_lifetime)
+    runtime.grants.keep_pushed(login.grant_id, client_id=client.client_id, until=until)
+    reference = {"client_id": client.client_id, "request_uri": parameters.require("request_uri")}
+    return chooser.render(request, runtime, client, list(reference.items()))
 
 
 def _chosen(parameters: Parameters) -> str | None:

@@ -1,6 +1,7 @@
 """The page on which a person chooses the provider, when the client may use several and named none.
 
-It consumes nothing: a pushed request is still there after it was shown, and going back shows it again.
+It consumes nothing: a pushed request is still there after it was shown, for as long as a login has, and going back shows it
+again.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from broker.gateway import Request, Response
 from broker.pages import icons, inert, page, parts
 from broker.pages.branding import current, say
 from broker.protocol.clients import Client
-from broker.protocol.parameters import Parameters
 from broker.runtime import ProviderUnusable, Runtime
 
 if TYPE_CHECKING:
     from broker.upstream.provider import Provider
 
 
-def render(request: Request, runtime: Runtime, client: Client, parameters: Parameters) -> Response:
+def render(request: Request, runtime: Runtime, client: Client, asked: list[tuple[str, str]]) -> Response:
     """A link per provider; each makes the same authorization request again, now with the provider named.
+
+    asked: the request's parameters, without the provider.
 
     Links and not a form: browsers hold all redirects that follow a form against the page's policy, and nobody knows where a
     provider's own pages lead.
@@ -30,7 +32,6 @@ def render(request: Request, runtime: Runtime, client: Client, parameters: Param
     title = current().text("chooser.title")
     if not usable:
         return page.render(title, f'<p role="alert">{say("chooser.none")}</p>', 503, sign=icons.sign(icons.ALERT))
-    asked = [(name, value) for name, value in parameters.pairs() if name != "provider"]
     choices = "".join(_choice(request, provider, asked) for provider in usable)
     name = f"<strong>{parts.client_name(client)}</strong>"
     body = (

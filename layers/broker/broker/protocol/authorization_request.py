@@ -34,6 +34,27 @@ REQUEST_URI_PREFIX = "urn:ietf:params:oauth:request_uri:"
 MAX_LOGIN_HINT = 256
 """Characters: the longest e-mail address has 254 (RFC 5321 section 4.5.3.1.3)."""
 
+_READ = frozenset(
+    (
+        "client_id",
+        "code_challenge",
+        "code_challenge_method",
+        "dpop_jkt",
+        "login_hint",
+        "max_age",
+        "nonce",
+        "prompt",
+        "reconnect",
+        "redirect_uri",
+        "resource",
+        "response_mode",
+        "response_type",
+        "scope",
+        "state",
+    )
+)
+"""What is read of a request beside the provider. All else is ignored (RFC 6749 section 3.1)."""
+
 _UNSUPPORTED = {"request": REQUEST_NOT_SUPPORTED, "registration": REGISTRATION_NOT_SUPPORTED}
 
 
@@ -124,6 +145,13 @@ def check(client: Client, address: ReturnAddress, parameters: Parameters, issuer
         dpop_jkt=dpop.check_jkt(parameters.get("dpop_jkt")),
         login_hint=_login_hint(parameters),
     )
+
+
+def repeatable(parameters: Parameters) -> list[tuple[str, str]]:
+    """What of a request that `check` took makes the same request again, but for the provider. It is for an address, and API
+    Gateway takes none over 10 KB with all headers; a posted request may be longer by what nobody reads."""
+    read = [(name, value) for name, value in parameters.pairs() if name in _READ and value]
+    return [pair for pair in read if pair[0] != "login_hint" or _login_hint(parameters)]
 
 
 def provider_name(client: Client, asked: str | None) -> str | None:

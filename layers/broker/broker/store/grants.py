@@ -225,6 +225,18 @@ class Grants:
             marked=True,
         )
 
+    def keep_pushed(self, grant_id: str, *, client_id: str, until: int) -> None:
+        """A pushed request stays until then while a person makes up his mind; it is used up by `open_pushed` all the same.
+
+        Errors: Refused when it has expired, is used up or is another client's.
+        """
+        self._step(
+            grant_id,
+            condition="stage = :pushed AND client_id = :client AND expires_at > :now",
+            update="SET expires_at = :until",
+            values={":pushed": "pushed", ":client": client_id, ":now": clock.now(), ":until": until},
+        )
+
     def finish_exchange(self, after: Grant, link: Link, *, exchange_until: int) -> None:
         """Step 3, by callback: what came of the exchange, and beside it the sealed upstream tokens.
 
