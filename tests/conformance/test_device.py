@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import requests
@@ -359,6 +360,34 @@ def test_the_person_denies(clients: Clients) -> None:
     assert_error(device.poll(), 400, "access_denied")
     assert_page(Person(clients.base).enter(device.user_code), 400)
     assert_error(device.poll(), 400, "access_denied")
+
+
+@pytest.mark.spec("TOK-90", "RFC 8628 3.5")
+@pytest.mark.parametrize("side_by_side", [True, False])
+def test_a_double_click_denies_once(clients: Clients, side_by_side: bool) -> None:
+    """The browser shows the answer to the last click alone. Nobody else hears of it, and the other decision comes too late."""
+    device, person, other = Device(clients.device).begin(), Person(clients.base), Person(clients.base)
+    question, others = person.enter(device.user_code), other.enter(device.user_code)
+    click = partial(person.decide, question, "deny")
+    for page in at_once([click] * 4) if side_by_side else [click(), click()]:
+        assert "not connected" in assert_page(page, 200)
+    assert_error(device.poll(), 400, "access_denied")
+    assert_page(other.decide(others, "deny"), 400)
+    assert_page(person.decide(question, "allow"), 400)
+    assert_page(person.enter(device.user_code), 400)
+
+
+@pytest.mark.spec("TOK-90", "RFC 8628 3.3")
+def test_a_double_click_lets_the_device_in(clients: Clients) -> None:
+    """Of two clicks the first may be served last, and the browser has the answer to the other one."""
+    device, person = Device(clients.device).begin(), Person(clients.base)
+    question = person.enter(device.user_code)
+    shown = person.decide(question, "allow")
+    kept = person.browser.session.cookies.copy()
+    assert person.decide(question, "allow").headers["location"] == shown.headers["location"]
+    person.browser.session.cookies = kept
+    assert_page(person.browser.get(person.callback_url(shown)), 200)
+    assert_tokens(device.poll())
 
 
 @pytest.mark.spec("CB-50", "TOK-90", "RFC 8628 3.5")

@@ -22,7 +22,7 @@ from broker.protocol.clients import Client
 from broker.protocol.registration import InvalidRegistration, validate_client
 from broker.runtime import runtime
 from broker.settings import LIMITS
-from broker.store.device_logins import DeviceLogins, may_open
+from broker.store.device_logins import DeviceLogins, may_open, was_denied_by
 from broker.store.grants import Grant, Refused, new_grant_id
 from broker.store.links import Link
 from broker_cli.options import GrantType
@@ -247,16 +247,18 @@ def test_who_may_take_a_login_up(logins: DeviceLogins) -> None:
     assert exchange.provider == "p"
     assert not may_open(exchange)
     assert refused(partial(logins.open, login.grant_id, provider="p", browser_hash=BROWSER)) == exchange
-    assert refused(partial(logins.deny, login.grant_id)) == exchange
+    assert refused(partial(logins.deny, login.grant_id, browser_hash=OTHER)) == exchange
     clock.offset += 61
     assert may_open(exchange)
     again = claimed(logins, login)
     assert now_of(logins, login) == again
     logins.reopen(login.grant_id, exchange_until=again.expires_at)
     assert may_open(now_of(logins, login))
-    logins.deny(login.grant_id)
+    logins.deny(login.grant_id, browser_hash=OTHER)
     ended = now_of(logins, login)
-    assert (ended.stage, ended.end_reason, ended.browser_hash) == ("ended", "denied", b"")
+    assert (ended.stage, ended.end_reason, ended.browser_hash) == ("ended", "denied", OTHER)
+    assert was_denied_by(ended, OTHER)
+    assert not was_denied_by(ended, BROWSER)
     for step in (
         partial(logins.open, login.grant_id, provider="p", browser_hash=BROWSER),
         partial(poll, logins, login),
@@ -285,7 +287,7 @@ def test_an_ordinary_login_has_nothing_of_a_device(logins: DeviceLogins) -> None
     assert stored == login
     for step in (
         partial(logins.open, login.grant_id, provider="p", browser_hash=OTHER),
-        partial(logins.deny, login.grant_id),
+        partial(logins.deny, login.grant_id, browser_hash=OTHER),
         partial(poll, logins, login),
         partial(redeem, logins, login),
         partial(logins.slow_down, login.grant_id, 5),
@@ -303,7 +305,7 @@ def test_an_approved_login_is_redeemed_once(logins: DeviceLogins) -> None:
     assert list(search(client_id=login.client_id)) == [], "approved, and not active yet"
     for wrong in ({"code_hash": OTHER}, {"client_id": "another"}, {"resource": ("https://other.example",)}):
         refused(partial(redeem, logins, login, **wrong))
-    assert refused(partial(logins.deny, login.grant_id)) is not None
+    assert refused(partial(logins.deny, login.grant_id, browser_hash=BROWSER)) is not None
     assert refused(partial(poll, logins, login)) is not None
 
     def attempt() -> Grant | None:

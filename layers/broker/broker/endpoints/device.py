@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from broker import audit, clock
 from broker.crypto import handles
+from broker.crypto.sealing import derive
 from broker.encoding import b64url
 from broker.endpoints import cookies, device_authorization, to_provider
 from broker.endpoints.entry import unavailable
@@ -28,6 +29,7 @@ from broker.protocol.limits import address_key
 from broker.protocol.parameters import MalformedParameters, Parameters
 from broker.runtime import ProviderUnusable, Runtime
 from broker.store.aws import StoreUnavailable
+from broker.store.device_logins import may_open, was_denied_by
 from broker.store.grants import Grant, Refused
 
 if TYPE_CHECKING:
@@ -61,6 +63,16 @@ class _Visit:
     def token(self, user_code: str = "") -> str:
         """The anti-forgery token: of the form for entering a code, or of the question about one code."""
         return b64url(hmac.digest(self.secret.encode(), b"device form " + user_code.encode(), "sha256"))
+
+    @property
+    def browser_hash(self) -> bytes:
+        """What the login keeps of the browser that refused it."""
+        return handles.fingerprint(self.secret.encode())
+
+    def login_secret(self, grant_id: str, provider: str) -> str:
+        """For the cookie of the login that this browser goes on with: the same after each click, so that it makes no difference
+        which of two was served last, or whose answer the browser took."""
+        return b64url(derive(self.secret.encode(), f"device login {grant_id} {provider}"))
 
     def entry(self, prefilled: str = "", problem: str = "", status: int = 200) -> Response:
         return self._with_cookie(
@@ -125,7 +137,7 @@ def _submitted(visit: _Visit, form: Parameters) -> Response:
         return visit.entry(_prefilled(form), _STALE, 400)
     if user_code is None:
         return visit.entry(_prefilled(form), _NOT_GOOD, 400)
-    found = _look_up(visit, user_code)
+    found = _look_up(visit, user_code, decision)
     if found is None:
         audit.event("device_page.refused", reason="code")
         return visit.entry(_prefilled(form), _NOT_GOOD, 400)
@@ -134,21 +146,26 @@ def _submitted(visit: _Visit, form: Parameters) -> Response:
         if decision == "allow":
             return _allow(visit, client, login, user_code, form)
         if decision == "deny":
-            return _deny(visit.runtime, login)
+            return _deny(visit, login)
     except Refused:
         audit.event("device_page.refused", reason="changed meanwhile")
         return visit.entry(_prefilled(form), _NOT_GOOD, 400)
     return visit.question(client, login, user_code)
 
 
-def _look_up(visit: _Visit, user_code: str) -> tuple[Grant, Client] | None:
-    """The login that a code leads to. Counted before it is tried and given back if it was right, so that guesses in
-    parallel are counted too. Errors: TooManyGuesses, StoreUnavailable."""
+def _look_up(visit: _Visit, user_code: str, decision: str | None) -> tuple[Grant, Client] | None:
+    """The login that a code leads to, if it waits for a decision, or for this browser's to be said again.
+
+    Counted before it is tried and given back if it was right, so that guesses in parallel are counted too.
+    Errors: TooManyGuesses, StoreUnavailable.
+    """
     runtime, limit, now = visit.runtime, device.GUESSES, clock.now()
     key, start = address_key(visit.request.source_ip), limit.start(now)
     if runtime.counters.add("user_code", key, start, limit.window, 1) > limit.quota:
         raise TooManyGuesses(start + limit.window - now)
     login = runtime.device_logins.by_user_code(user_code)
+    if login is not None and not may_open(login) and not (decision == "deny" and _has_denied(visit, login)):
+        login = None
     client = runtime.client(login.client_id) if login is not None else None
     if login is None or client is None or client.disabled or device.GRANT_TYPE not in client.grant_types:
         return None
@@ -161,16 +178,27 @@ def _allow(visit: _Visit, client: Client, login: Grant, user_code: str, form: Pa
     provider = form.get("provider") if len(choice) > 1 else next(iter(choice), None)
     if provider not in choice:
         return visit.question(client, login, user_code, _CHOOSE, 400)
-    departure = to_provider.prepare(visit.request, visit.runtime, login, provider)
+    secret = visit.login_secret(login.grant_id, provider)
+    departure = to_provider.prepare(visit.request, visit.runtime, login, provider, browser_secret=secret)
     visit.runtime.device_logins.open(login.grant_id, provider=provider, browser_hash=departure.browser_hash)
     audit.event("device.confirmed", grant_id=login.grant_id, client_id=login.client_id, provider=provider)
     return departure.response(visit.request, visit.runtime)
 
 
-def _deny(runtime: Runtime, login: Grant) -> Response:
-    runtime.device_logins.deny(login.grant_id)
-    audit.event("device.denied", grant_id=login.grant_id, client_id=login.client_id)
+def _deny(visit: _Visit, login: Grant) -> Response:
+    """Once, though the person may click twice: the browser shows the answer to his last click alone. Errors: Refused."""
+    try:
+        if not _has_denied(visit, login):
+            visit.runtime.device_logins.deny(login.grant_id, browser_hash=visit.browser_hash)
+            audit.event("device.denied", grant_id=login.grant_id, client_id=login.client_id)
+    except Refused as refused:
+        if refused.grant is None or not _has_denied(visit, refused.grant):
+            raise
     return device_pages.denied()
+
+
+def _has_denied(visit: _Visit, login: Grant) -> bool:
+    return was_denied_by(login, visit.browser_hash)
 
 
 def _choice(runtime: Runtime, client: Client, login: Grant) -> dict[str, Provider]:

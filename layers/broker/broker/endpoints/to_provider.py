@@ -40,10 +40,18 @@ class Departure:
         return redirect_answer.see_other(self.location, (cookie, *(cookies.clear_login(request, name) for name in old)))
 
 
-def prepare(request: Request, runtime: Runtime, login: Grant, provider_name: str, login_hint: str = "") -> Departure:
+def prepare(
+    request: Request,
+    runtime: Runtime,
+    login: Grant,
+    provider_name: str,
+    login_hint: str = "",
+    browser_secret: str | None = None,
+) -> Departure:
     """The departure for a login, whose own provider may still be open, with what its client asked for.
 
     login_hint: whom the client expects to sign in. It is in the address alone, as no later step needs it.
+    browser_secret: what will be in the browser's cookie, None for a random one.
 
     Errors: OAuthError temporarily_unavailable, StoreUnavailable.
     """
@@ -51,7 +59,7 @@ def prepare(request: Request, runtime: Runtime, login: Grant, provider_name: str
     key = runtime.keys.ring().handle_key()
     state = handles.make(Handle(Kind.STATE, grant_id, key_id=key.id), key)
     transaction = upstream_login.Transaction.of(provider, key, grant_id, request.issuer, state)
-    browser_secret = secrets.token_urlsafe(handles.SECRET_BYTES)
+    browser_secret = browser_secret or secrets.token_urlsafe(handles.SECRET_BYTES)
     location = authorization_url(
         provider,
         runtime.provider_credentials(provider.name),

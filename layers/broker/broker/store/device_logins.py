@@ -34,6 +34,12 @@ def may_open(grant: Grant) -> bool:
     return free and grant.device_key != b"" and grant.device_until > now
 
 
+def was_denied_by(grant: Grant, browser_hash: bytes) -> bool:
+    """Whether the person has refused this login in that browser, while its code is good."""
+    denied = grant.stage == "ended" and grant.end_reason == "denied" and grant.browser_hash == browser_hash
+    return denied and grant.device_until > clock.now()
+
+
 class DeviceLogins(Grants):
     """The Grants table with the steps of device logins. Errors of every method: StoreUnavailable."""
 
@@ -71,7 +77,7 @@ class DeviceLogins(Grants):
         )
 
     def by_user_code(self, user_code: str) -> Grant | None:
-        """The login that a user code (in its normal form) leads to, if a person may still take it up."""
+        """The login that a user code (in its normal form) leads to. Whether a person may still take it up, `may_open` says."""
         answer = call(
             self._dynamodb.get_item,
             TableName=self._table,
@@ -83,8 +89,7 @@ class DeviceLogins(Grants):
         pointer = plain(answer["Item"])
         if pointer["expires_at"] <= clock.now():
             return None
-        grant, _ = self.read(pointer["grant_id"])
-        return grant if grant is not None and may_open(grant) else None
+        return self.read(pointer["grant_id"])[0]
 
     def open(self, grant_id: str, *, provider: str, browser_hash: bytes) -> None:
         """The person goes to the provider; of several browsers the last one counts. Errors: Refused."""
@@ -95,13 +100,16 @@ class DeviceLogins(Grants):
             values=_opening() | {":provider": provider, ":browser": browser_hash},
         )
 
-    def deny(self, grant_id: str) -> None:
-        """The person refused. Errors: Refused: what is no longer waiting cannot be ended by a user code."""
+    def deny(self, grant_id: str, *, browser_hash: bytes) -> None:
+        """The person refused, in this browser, which may say so again (`was_denied_by`).
+
+        Errors: Refused with the login as it stood: what is no longer waiting cannot be ended by a user code.
+        """
         self._step(
             grant_id,
             condition=_MAY_OPEN,
-            update="SET stage = :ended, ended_at = :now, end_reason = :reason REMOVE browser_hash",
-            values=_opening() | {":ended": "ended", ":reason": "denied"},
+            update="SET stage = :ended, ended_at = :now, end_reason = :reason, browser_hash = :browser",
+            values=_opening() | {":ended": "ended", ":reason": "denied", ":browser": browser_hash},
             marked=True,
         )
 

@@ -31,7 +31,8 @@ class Grant:
     Attributes:
         stage: pushed, device, login, exchange, consent, device_ready, code, active or ended.
         scope: granted scope; `resource`: granted resource indicators.
-        browser_hash: SHA-256 of the secret in the browser's login cookie.
+        browser_hash: SHA-256 of the secret in the browser's login cookie (of one that was refused on the device page: in the
+            cookie of that page).
         code_hash, secret_hash: SHA-256 of the code's secret and of the grant secret.
         code_sealed: grant secret and claims, sealed under the code's secret (while consent is asked: under the browser's);
             gone once the code is redeemed.
