@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from broker.brand import Brand
+from broker.endpoints import consent
 from broker_testing.journey import Login, register
 from browser import pages
 from browser.conftest import DESKTOP, ColorScheme
@@ -136,6 +138,35 @@ def test_the_answer_reaches_a_client_that_sends_the_browser_on(chromium: Browser
     # It gets as far as the network, where there is no such host; the policy would have stopped it before.
     assert "CSP" not in str(failed.value.failure)
     assert ("code=" in failed.value.url) is (decision == "Allow")
+    context.close()
+
+
+@pytest.mark.parametrize(("decision", "answered"), [("allow", "code="), ("deny", "error=access_denied")])
+def test_a_second_click_on_a_slow_day_loses_nothing(
+    chromium: Browser, base: str, monkeypatch: pytest.MonkeyPatch, decision: str, answered: str
+) -> None:
+    """Chromium gives the first form up, though it has been served, and shows what comes of the second."""
+    decide, served, second = consent._decide, [], threading.Event()
+
+    def slowly(*asked: Any) -> Any:
+        answer = decide(*asked)
+        served.append(answer.status)
+        if len(served) == 1:
+            second.wait(10)
+        second.set()
+        return answer
+
+    monkeypatch.setattr(consent, "_decide", slowly)
+    context = chromium.new_context()
+    page = context.new_page()
+    context.route("https://app.example/**", lambda route: route.fulfill(body="at the client"))
+    page.goto(Login(register(base, first_party=False, providers=("openid",))).authorize_url())
+    pages._log_in(page)
+    click = f"document.querySelector('button[value={decision}]').click()"
+    page.evaluate(f"setTimeout(() => {click}, 0); setTimeout(() => {click}, 500)")
+    expect(page.get_by_text("at the client")).to_be_visible()
+    assert served == [303, 303]
+    assert answered in page.url
     context.close()
 
 

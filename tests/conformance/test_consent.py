@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from html import escape
@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import requests
 
+from broker.runtime import runtime
 from broker_testing.browser import Browser, forms
 from broker_testing.conformance import Clients
 from broker_testing.journey import Login, TestClient, change, register
 from broker_testing.parallel import at_once
 from broker_testing.sandbox import counted, start_counting
+from broker_testing.trouble import pass_time
 from conformance.front_channel import assert_error_redirect, assert_page, assert_refused, get_exactly
 
 SCRIPT = "<script>alert(1)</script>"
@@ -223,33 +225,97 @@ def test_loading_the_page_many_times_changes_nothing(clients: Clients) -> None:
 # -- answered once -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.spec("PAGE-4")
-def test_a_double_click_gives_one_code(clients: Clients) -> None:
-    question = asked(clients.third_party, prompt="consent")
+def clicks(question: Asked, decision: str) -> Callable[[], requests.Response]:
+    """Sends the form as a browser does that has had no answer yet: with the cookie, however often."""
     cookies = dict(question.login.browser.session.cookies)
-    url, form = question.page.url.partition("?")[0], question.fields | {"decision": "allow"}
-    send = partial(requests.post, url, data=form, cookies=cookies, allow_redirects=False, timeout=30)
-    answers = at_once([send] * 4)
-    assert sorted(answer.status_code for answer in answers) == [303, 400, 400, 400]
-    (given,) = [answer for answer in answers if answer.status_code == 303]
-    assert_allowed(question, given)
+    url, form = question.page.url.partition("?")[0], question.fields | {"decision": decision}
+    return partial(requests.post, url, data=form, cookies=cookies, allow_redirects=False, timeout=30)
+
+
+def one_redirect(answers: list[requests.Response]) -> requests.Response:
+    """Any of the answers, which all are the same redirect to the client."""
+    assert {answer.status_code for answer in answers} == {303}
+    assert len({(answer.headers["location"], answer.headers["set-cookie"]) for answer in answers}) == 1
+    return answers[-1]
+
+
+@pytest.mark.spec("PAGE-4")
+@pytest.mark.parametrize("side_by_side", [True, False])
+def test_a_double_click_gives_one_code(clients: Clients, side_by_side: bool) -> None:
+    """The browser shows the answer to the last click alone, so that one must bring the code."""
+    question = asked(clients.third_party, prompt="consent")
+    click = clicks(question, "allow")
+    answers = at_once([click] * 4) if side_by_side else [click(), click()]
+    assert_allowed(question, one_redirect(answers))
+    assert_refused(click())  # redeemed: there is nothing left to be given again
+
+
+@pytest.mark.spec("PAGE-4", "CB-50", "RFC 6749 4.1.2.1")
+@pytest.mark.parametrize("side_by_side", [True, False])
+def test_a_double_click_denies_once(clients: Clients, side_by_side: bool) -> None:
+    question = asked(clients.third_party, prompt="consent")
+    click = clicks(question, "deny")
+    answers = at_once([click] * 4) if side_by_side else [click(), click()]
+    assert_error_redirect(question.login, one_redirect(answers), "access_denied")
 
 
 @pytest.mark.spec("PAGE-4")
 @pytest.mark.parametrize("decision", ["allow", "deny"])
-def test_going_back_after_the_answer_finds_the_question_closed(clients: Clients, decision: str) -> None:
+def test_a_double_click_is_answered_by_a_form_where_the_client_wants_one(clients: Clients, decision: str) -> None:
+    question = asked(clients.third_party, prompt="consent", response_mode="form_post")
+    click = clicks(question, decision)
+    first, second = click(), click()
+    assert first.status_code == second.status_code == 200
+    (sent,), (again,) = forms(first), forms(second)
+    assert (sent.action, sent.fields) == (again.action, again.fields)
+    assert sent.fields["state"] == question.login.parameters["state"]
+    assert ("code" in sent.fields) == (decision == "allow")
+
+
+@pytest.mark.local_only
+@pytest.mark.spec("PAGE-4", "RFC 6749 4.1.2")
+@pytest.mark.parametrize("decision", ["allow", "deny"])
+def test_an_answer_is_given_again_for_as_long_as_it_is_good(clients: Clients, decision: str) -> None:
+    """The lifetime counts from the first click: a second one prolongs nothing."""
+    question = asked(clients.third_party, prompt="consent")
+    click = clicks(question, decision)
+    lifetime = {"allow": runtime().settings.code_lifetime, "deny": runtime().settings.consent_lifetime}[decision]
+    first = click()
+    pass_time(lifetime // 2)
+    one_redirect([first, click()])
+    pass_time(lifetime // 2 + 1)
+    assert_refused(click())
+
+
+@pytest.mark.spec("PAGE-4")
+@pytest.mark.parametrize(("decision", "other"), [("allow", "deny"), ("deny", "allow")])
+def test_going_back_after_the_answer_finds_the_question_closed(clients: Clients, decision: str, other: str) -> None:
     question = asked(clients.third_party, prompt="consent")
     cookies = dict(question.login.browser.session.cookies)
+    changing = clicks(question, other)
     given = question.answer(decision)
     assert given.status_code == 303
     assert "Max-Age=0" in given.headers["set-cookie"]
     for kept in ({}, cookies):  # with the cookie cleared, and by somebody who kept it
         assert_refused(requests.get(question.page.url, cookies=kept, timeout=30))
-        for later in ("allow", "deny"):
-            form = question.fields | {"decision": later}
-            assert_refused(requests.post(question.page.url.partition("?")[0], data=form, cookies=kept, timeout=30))
+    assert_refused(changing())
+    for later in ("allow", "deny"):
+        assert_refused(question.answer(later))  # with the cookie cleared
     if decision == "allow":
         assert_allowed(question, given)
+
+
+@pytest.mark.spec("PAGE-2", "PAGE-4", "RFC 9700 4.7")
+@pytest.mark.parametrize("decision", ["allow", "deny"])
+def test_an_answer_is_given_again_to_its_own_browser_and_form_alone(clients: Clients, decision: str) -> None:
+    question, other = (asked(clients.third_party, prompt="consent") for _ in range(2))
+    click = clicks(question, decision)
+    first = click()
+    for browser in (Browser(), other.login.browser):
+        assert_refused(question.answer(decision, browser))
+    for forged in (None, "A" * 43, other.fields["token"]):
+        assert_refused(question.answer(decision, changes={"token": forged}))
+    one_redirect([first, click()])
 
 
 @pytest.mark.local_only

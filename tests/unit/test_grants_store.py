@@ -347,7 +347,8 @@ def test_nothing_that_could_be_used_stays_in_a_login_that_ended(grants: Grants) 
 def test_consent_is_given_once_by_the_same_browser(grants: Grants) -> None:
     """Consent given in another browser would be somebody else's."""
     login = claim(grants, begun(grants))
-    waiting = finish(grants, login, stage="consent", browser_hash=b"q" * 32, code_hash=b"")
+    login = replace(login, browser_hash=b"q" * 32)
+    waiting = finish(grants, login, stage="consent", code_hash=b"")
     consent = Consent("p|1", login.client_id, "https://a.example", ("openid",), clock.now() + 500)
     code = replace(waiting, code_hash=CODE, code_sealed=b"resealed", expires_at=clock.now() + 60)
     with pytest.raises(Refused):
@@ -357,7 +358,11 @@ def test_consent_is_given_once_by_the_same_browser(grants: Grants) -> None:
     assert grants.consent("p|1", login.client_id, "https://a.example") == consent
     assert grants.consent("p|2", login.client_id, "https://a.example") is None
     assert grants.consent("p|1", login.client_id, "https://b.example") is None
-    assert redeem(grants, code).code_sealed == b"resealed"
+    before = redeem(grants, code)
+    assert (before.code_sealed, before.browser_hash, before.state) == (b"resealed", b"q" * 32, login.state)
+    after = grants.read_grant(login.grant_id)
+    assert after is not None
+    assert (after.code_sealed, after.browser_hash, after.state, after.response_mode) == (b"", b"", None, "")
     clock.offset = 501
     assert grants.consent("p|1", login.client_id, "https://a.example") is None
 

@@ -21,6 +21,7 @@ EVENTS: dict[str, frozenset[str]] = {
     "consent.asked": frozenset({"grant_id", "client_id", "provider"}),
     "consent.given": frozenset({"grant_id", "client_id", "provider"}),
     "consent.denied": frozenset({"grant_id", "client_id", "provider"}),
+    "consent.repeated": frozenset({"grant_id", "client_id", "provider"}),
     "consent.refused": frozenset({"reason"}),
     "client.registered": frozenset({"client_id", "initial_token"}),
     "client.changed": frozenset({"client_id"}),

@@ -25,6 +25,8 @@ def respond(request: Request, runtime: Runtime) -> Response:
     try:
         if request.method in ("GET", "HEAD"):
             asked, client, login, _ = _open(request, runtime, request.query())
+            if asked.answer:
+                raise NotAsked
             return consent_page.render(request, client, asked, login, _title(runtime, asked.grant.provider))
         if request.method == "POST" and request.has_form():
             return _decide(request, runtime, request.form())
@@ -85,6 +87,8 @@ def _decide(request: Request, runtime: Runtime, form: Parameters) -> Response:
         "allow",
         "deny",
     ):
+        raise NotAsked
+    if asked.answer not in ("", decision):
         raise NotAsked
     cleared = (cookies.clear_login(request, cookie),)
     address = redirect_answer.address_of(asked.grant)

@@ -82,9 +82,11 @@ def establish(
     return Established(grant, vault.with_tokens(link, tokens, grant_secret), contents)
 
 
-def code_for(runtime: Runtime, ring: KeyRing, grant: Grant, contents: bytes) -> tuple[str, Grant]:
-    """(a new authorization code, the login at stage "code" with it)."""
-    code_secret = os.urandom(handles.SECRET_BYTES)
+def code_for(
+    runtime: Runtime, ring: KeyRing, grant: Grant, contents: bytes, code_secret: bytes | None = None
+) -> tuple[str, Grant]:
+    """(a new authorization code, the login at stage "code" with it). `code_secret`: the code's, None for a random one."""
+    code_secret = code_secret or os.urandom(handles.SECRET_BYTES)
     sealed = sealing.seal(code_secret, _CODE_PURPOSE, contents, grant.grant_id.encode())
     waiting = replace(
         grant,
@@ -93,8 +95,13 @@ def code_for(runtime: Runtime, ring: KeyRing, grant: Grant, contents: bytes) -> 
         code_sealed=sealed,
         expires_at=clock.now() + runtime.settings.code_lifetime,
     )
+    return code_of(ring, grant.grant_id, code_secret), waiting
+
+
+def code_of(ring: KeyRing, grant_id: str, code_secret: bytes) -> str:
+    """The authorization code with this secret, as the client gets it."""
     key = ring.handle_key()
-    return handles.make(Handle(Kind.CODE, grant.grant_id, secret=code_secret, key_id=key.id), key), waiting
+    return handles.make(Handle(Kind.CODE, grant_id, secret=code_secret, key_id=key.id), key)
 
 
 def redeem(runtime: Runtime, issuer: Issuer, client: Client, form: Parameters) -> TokenAnswer:

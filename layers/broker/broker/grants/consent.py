@@ -4,6 +4,10 @@ All clients share one upstream client per provider, so a provider that once appr
 a question of our own, any registered client could take that approval (the confused deputy, RFC 9700 section 4.4). The question
 comes after the provider said who it is, so that the answer can be remembered per client and person; while it is open, the
 login is sealed under a secret that only the asked browser holds.
+
+A question is answered once, but a person may click twice, and a browser that sends a form again shows nothing of the first
+one's answer. So the code is derived from the browser's secret, and what the redirect needs stays until the code is redeemed: the
+same answer from the same browser is answered with the same redirect.
 """
 
 import hmac
@@ -18,11 +22,11 @@ from broker.crypto import handles, sealing
 from broker.crypto.keys import KeyRing
 from broker.encoding import b64url
 from broker.grants import ending
-from broker.grants.authorization_code import Established, code_for
+from broker.grants.authorization_code import Established, code_for, code_of
 from broker.protocol.clients import Client
 from broker.protocol.redirects import is_on_device, origin_of
 from broker.runtime import Runtime
-from broker.store.grants import Consent, Grant
+from broker.store.grants import Consent, Grant, Refused
 
 _PURPOSE = "token-broker login under consent"
 _ACCOUNT = "the account"
@@ -35,12 +39,21 @@ class NotAsked(Exception):
 
 @dataclass(frozen=True)
 class Question:
-    """An open question. `claims` are about the person who is asked; `contents` go into the code if he agrees."""
+    """A question to this browser. `claims` are about the person who is asked; `contents` go into the code if he agrees.
+
+    `answer`: "allow" or "deny" when the browser has just said so, and claims and contents are gone; "" while it is open.
+    """
 
     grant: Grant
     claims: Mapping[str, Any] = field(repr=False)
     contents: bytes = field(repr=False)
     browser_secret: str = field(repr=False)
+    answer: str = ""
+
+    @property
+    def code_secret(self) -> bytes:
+        """Of the code that comes of it: 256 bits that nobody but this browser can make, and it always the same."""
+        return sealing.derive(self.browser_secret.encode(), f"consent code {self.grant.grant_id}")
 
     def form_token(self, client: Client) -> str:
         """What the page's form must bring back: proof that this very question was shown to this browser (CSRF)."""
@@ -92,14 +105,18 @@ def ask(runtime: Runtime, established: Established) -> str:
 
 
 def question(runtime: Runtime, grant_id: str, browser_secret: str) -> Question:
-    """The open question of this browser, in one read and no write, so that reloading or preloading changes nothing.
+    """The question of this browser, open or just answered, in one read and no write, so that reloading or preloading changes
+    nothing.
 
     Errors: NotAsked, StoreUnavailable.
     """
     grant, _ = runtime.grants.read(grant_id)
-    is_open = grant is not None and grant.stage == "consent" and clock.now() < grant.expires_at
-    if grant is None or not is_open or grant.browser_hash != handles.fingerprint(browser_secret.encode()):
+    if grant is None or clock.now() >= grant.expires_at:
         raise NotAsked
+    if grant.browser_hash != handles.fingerprint(browser_secret.encode()):
+        raise NotAsked
+    if grant.stage != "consent":
+        return Question(grant, {}, b"", browser_secret, _answer_of(grant))
     try:
         contents = sealing.unseal(browser_secret.encode(), _PURPOSE, grant.code_sealed, grant.grant_id.encode())
     except sealing.SealBroken:
@@ -107,10 +124,41 @@ def question(runtime: Runtime, grant_id: str, browser_secret: str) -> Question:
     return Question(grant, json.loads(contents)["claims"], contents, browser_secret)
 
 
+def _answer_of(grant: Grant) -> str:
+    """What was said to a question that is no longer open. Errors: NotAsked when there is nothing that could be said again."""
+    if grant.stage == "code":
+        return "allow"
+    if grant.stage == "ended" and grant.end_reason == "denied":
+        return "deny"
+    raise NotAsked
+
+
 def allow(runtime: Runtime, ring: KeyRing, client: Client, asked: Question) -> str:
-    """The person agreed. Returns the authorization code. Errors: Refused (answered twice), StoreUnavailable."""
+    """The person agreed, for the first time or again. Returns the authorization code, every time the same one, whose lifetime
+    counts from the first.
+
+    Errors: Refused, NotAsked (answered otherwise meanwhile), StoreUnavailable.
+    """
+    if not asked.answer:
+        try:
+            return _allow_first(runtime, ring, client, asked)
+        except Refused:  # perhaps by another click of the same browser, a moment before
+            asked = question(runtime, asked.grant.grant_id, asked.browser_secret)
+            if asked.answer != "allow":
+                raise
+    _note_repeated(asked)
+    return code_of(ring, asked.grant.grant_id, asked.code_secret)
+
+
+def _note_repeated(asked: Question) -> None:
+    """Log that the browser gave its answer once more."""
     grant = asked.grant
-    code, waiting = code_for(runtime, ring, grant, asked.contents)
+    audit.event("consent.repeated", grant_id=grant.grant_id, client_id=grant.client_id, provider=grant.provider)
+
+
+def _allow_first(runtime: Runtime, ring: KeyRing, client: Client, asked: Question) -> str:
+    grant = asked.grant
+    code, waiting = code_for(runtime, ring, grant, asked.contents, asked.code_secret)
     until = clock.now() + runtime.settings.consent_memory
     given = Consent(grant.subject, grant.client_id, origin_of(grant.redirect_uri), asked_for(client, grant), until)
     remembered = given if counts_later(client, grant.redirect_uri) else None
@@ -120,11 +168,14 @@ def allow(runtime: Runtime, ring: KeyRing, client: Client, asked: Question) -> s
 
 
 def deny(runtime: Runtime, issuer: str, asked: Question) -> None:
-    """The person refused: the login ends, and the provider's tokens are deleted.
+    """The person refused, for the first time or again: the login ends, and the provider's tokens are deleted.
 
     They are not revoked. Nobody was given them, and at many providers a revocation ends all that the person ever let the broker
     have: another login of his, which works, would end with this one.
     """
+    if asked.answer:
+        _note_repeated(asked)
+        return
     grant = asked.grant
-    if ending.end(runtime, issuer, grant.grant_id, "denied"):
+    if ending.end(runtime, issuer, grant.grant_id, "denied", is_answer=True):
         audit.event("consent.denied", grant_id=grant.grant_id, client_id=grant.client_id, provider=grant.provider)

@@ -22,16 +22,17 @@ def end(
     client_id: str | None = None,
     grant_secret: bytes | None = None,
     detail: str = "",
+    is_answer: bool = False,
 ) -> Grant | None:
     """End a login, here and at its provider, and tell its client where that is due. Returns it as it is now; None if it had
     ended before.
 
     `client_id`: only if the login is this client's. `detail`: what the reason leaves open. `grant_secret`: opens the
     provider's tokens, so that they can be revoked there; without it, or where the provider has ended the access itself,
-    or nobody was ever given them, they are only deleted.
+    or nobody was ever given them, they are only deleted. `is_answer`: as for `Grants.end`.
     Errors: StoreUnavailable when the login could not be ended; then nothing has happened.
     """
-    ended = runtime.grants.end(grant_id, reason, client_id=client_id, detail=detail)
+    ended = runtime.grants.end(grant_id, reason, client_id=client_id, detail=detail, is_answer=is_answer)
     if ended is None:
         if grant_secret is not None:
             vault.finish_revocation(runtime, grant_id, grant_secret, client_id)

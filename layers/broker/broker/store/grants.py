@@ -300,7 +300,8 @@ class Grants:
     def approve(self, code: Grant, *, browser_hash: bytes, consent: Consent | None) -> None:
         """The person agreed: consent becomes code, once and for his browser alone, and `consent` is remembered, if any.
 
-        Sets code_hash, code_sealed and expires_at of `code`. Errors: Refused.
+        Sets code_hash, code_sealed and expires_at of `code`. What the answer to the browser is made of stays until the code is
+        redeemed, so that it can be given again. Errors: Refused.
         """
         mark = secrets.token_bytes(MARK_BYTES)
         values = {
@@ -318,8 +319,7 @@ class Grants:
             "Key": _key(code.grant_id),
             "ConditionExpression": "stage = :consent AND browser_hash = :browser AND expires_at > :now",
             "UpdateExpression": "SET write_id = :write_id, stage = :code, code_hash = :code_hash, code_sealed = :code_sealed,"
-            " expires_at = :expires REMOVE #state, browser_hash, response_mode, ask_consent, ask_login, ask_account, dialect",
-            "ExpressionAttributeNames": {"#state": "state"},
+            " expires_at = :expires REMOVE ask_consent, ask_login, ask_account",
             "ExpressionAttributeValues": item(values),
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
@@ -396,9 +396,10 @@ class Grants:
             grant_id,
             condition=condition,
             update="SET stage = :active, generation = :one, rotated_at = :now, rotated_scope = :none, handle_key = :key,"
-            f" expires_at = :idle{binding(jkt, bind_refresh, ':one')} REMOVE code_sealed, nonce, max_age",
+            f" expires_at = :idle{binding(jkt, bind_refresh, ':one')} REMOVE code_sealed, nonce, max_age,"
+            " #state, browser_hash, response_mode, dialect",  # which are there after consent was asked
             values=values,
-            names={"#resource": "resource"} if resource else {},
+            names={"#state": "state"} | ({"#resource": "resource"} if resource else {}),
             returns="ALL_OLD",
             marked=True,
         )
@@ -472,10 +473,13 @@ class Grants:
             marked=True,
         )
 
-    def end(self, grant_id: str, reason: str, *, client_id: str | None = None, detail: str = "") -> Grant | None:
+    def end(
+        self, grant_id: str, reason: str, *, client_id: str | None = None, detail: str = "", is_answer: bool = False
+    ) -> Grant | None:
         """End a login. Returns it, or None if it is not there or has ended already: the first reason stays.
 
-        `client_id`: only if it is this client's. `detail`: a short code for what the reason leaves open.
+        `client_id`: only if it is this client's. `detail`: a short code for what the reason leaves open. `is_answer`: the
+        person said so on a page, and what the answer to the browser is made of stays, so that it can be given again.
         """
         now = clock.now()
         values: dict[str, object] = {":ended": "ended", ":now": now, ":reason": reason}
@@ -491,9 +495,9 @@ class Grants:
                 grant_id,
                 condition=condition,
                 update=f"SET stage = :ended, ended_at = :now, end_reason = :reason{noted}"
-                " REMOVE code_sealed, browser_hash, #state",
+                f" REMOVE code_sealed{'' if is_answer else ', browser_hash, #state'}",
                 values=values,
-                names={"#state": "state"},
+                names={} if is_answer else {"#state": "state"},
                 marked=True,
             )
         except Refused:
