@@ -34,7 +34,7 @@ SPEC = ("BFF-134", "Browser-Based Apps draft")
 pytestmark = pytest.mark.spec(*SPEC)
 EVERY_BYTE = bytes(range(256)) * 4
 STANDARD = {
-    "strict-transport-security": "max-age=31536000; includeSubDomains",
+    "strict-transport-security": "max-age=31536000",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cache-control": "no-store",

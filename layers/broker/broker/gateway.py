@@ -15,7 +15,8 @@ FORM = "application/x-www-form-urlencoded"
 STANDARD_HEADERS: Mapping[str, str] = {
     "cache-control": "no-store",
     "pragma": "no-cache",
-    "strict-transport-security": "max-age=31536000; includeSubDomains",
+    # Without includeSubDomains (RFC 6797 section 6.1.2): the issuer may live on a host whose subdomains are not the broker's.
+    "strict-transport-security": "max-age=31536000",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
 }
