@@ -9,24 +9,26 @@ from typing import Any
 
 import jwt
 import pytest
+import requests
 
 from broker.crypto import tokens
 from broker.runtime import runtime
 from broker_local.server import PROJECT
 from broker_testing.journey import Login, register
+from broker_testing.ports import free_port
 from broker_testing.signing import DPoPKey, new_key
 
 RESOURCE = "https://api.example/v1"
 
 
-def sample(base: str) -> Callable[[str], dict[str, Any]]:
-    """`verify` of the document's Python sample, aimed at this broker."""
+def sample(base: str, name: str = "verify") -> Callable[[str], Any]:
+    """This function of the document's Python sample, aimed at this broker."""
     text = (PROJECT / "docs" / "verify-tokens.md").read_text("utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names: dict[str, Any] = {}
     exec(code.replace("https://login.example.com", base), names)  # noqa: S102 - our own document
-    verify: Callable[[str], dict[str, Any]] = names["verify"]
-    return verify
+    function: Callable[[str], Any] = names[name]
+    return function
 
 
 def tokens_for(base: str, **attributes: Any) -> dict[str, Any]:
@@ -49,11 +51,32 @@ def test_what_is_refused(base: str) -> None:
     good = answer["access_token"]
     claims, header = jwt.decode(good, options={"verify_signature": False}), jwt.get_unverified_header(good)
     forged = jwt.encode(claims, new_key("ES256"), algorithm="ES256", headers=header)
+    rsa = next(
+        key["kid"] for key in requests.get(f"{base}/.well-known/jwks.json").json()["keys"] if key["kty"] == "RSA"
+    )
+    confused = jwt.encode(claims, new_key("ES256"), algorithm="ES256", headers=header | {"kid": rsa})
     unsigned = jwt.encode(claims, "", algorithm="none", headers={"typ": "at+jwt", "kid": header["kid"]})
     for_userinfo = Login(register(base)).tokens()["access_token"]
-    for token in (answer["id_token"], answer["refresh_token"], forged, unsigned, for_userinfo, f"{good[:-4]}AAAA"):
+    for token in (
+        answer["id_token"],
+        answer["refresh_token"],
+        forged,
+        confused,
+        unsigned,
+        for_userinfo,
+        f"{good[:-4]}AAAA",
+    ):
         with pytest.raises(jwt.PyJWTError):
             verify(token)
+        assert sample(base, "answer")(token) == (401, {"error": "invalid_token"})
+
+
+def test_keys_that_cannot_be_fetched_say_nothing_about_the_token(base: str) -> None:
+    token = tokens_for(base)["access_token"]
+    assert sample(base, "answer")(token)[0] == 200
+    nobody = f"http://127.0.0.1:{free_port()}"
+    for place in (nobody, f"{base}/nowhere"):
+        assert sample(place, "answer")(token) == (503, {"error": "temporarily_unavailable"})
 
 
 def test_a_bound_token_is_not_taken_as_bearer(base: str) -> None:
