@@ -171,6 +171,7 @@ METADATA: list[dict[str, Any]] = [
     {"jwks_uri": "https://app.example:25/jwks"},
     {"jwks_uri": "https://app.example:99999/jwks"},
     {"client_name": "a\u202eb"},
+    {"client_name": "\u200d"},
     {"client_name": "n" * 101},
     {"client_name": ["x"]},
     {"client_uri": "javascript:alert(1)"},
@@ -387,7 +388,9 @@ def test_methods_and_origins(open_base: str) -> None:
     response = requests.get(f"{open_base}/register", timeout=30)
     assert_method_not_allowed(response, "POST")
     information = registered(open_base)
-    assert_method_not_allowed(manage(information, "POST"), "GET", "PUT", "DELETE")
+    assert_method_not_allowed(manage(information, "POST"), "GET", "HEAD", "PUT", "DELETE")
+    head = manage(information, "HEAD")
+    assert (head.status_code, head.headers["content-type"], head.content) == (200, "application/json", b"")
     preflight = requests.options(f"{open_base}/register", headers={"origin": "https://x.example"}, timeout=30)
     assert preflight.status_code == 204
     assert preflight.headers["access-control-allow-origin"] == "*"

@@ -56,9 +56,9 @@ class _Made:
 
 
 def respond(request: Request, runtime: Runtime) -> Response:
-    """POST /register; GET, PUT and DELETE /register/{client_id}."""
+    """POST /register; GET, HEAD, PUT and DELETE /register/{client_id}."""
     client_id = request.path_parameters.get("client_id")
-    methods = ("POST",) if client_id is None else ("GET", "PUT", "DELETE")
+    methods = ("POST",) if client_id is None else ("GET", "HEAD", "PUT", "DELETE")
     if request.method == "OPTIONS":
         response = _preflight(methods)
     elif request.method not in methods:
@@ -146,7 +146,7 @@ def _manage(request: Request, runtime: Runtime, client_id: str) -> Response:
     client, token = _managed_client(request, runtime, client_id)
     if client.disabled:
         raise OAuthError(REGISTRATION_REFUSED, "this client has been switched off by the operator")
-    if request.method == "GET":
+    if request.method in ("GET", "HEAD"):
         return json_response(_information(request, _Made(client), token))
     try:
         if request.method == "DELETE":
