@@ -13,7 +13,8 @@ def protected_resource_metadata(issuer: str) -> dict[str, object]:
     """The protected resource metadata of userinfo (RFC 9728 section 2).
 
     Its resource id is the issuer, as that is the audience of access tokens that were asked for without a resource, and what
-    clients may always ask for.
+    clients may always ask for. What was called lies below it; section 3.3 wants the very URL, MCP clients and
+    draft-mcguinness-oauth-rfc9728bis take what lies below.
     """
     return {
         "resource": issuer,
