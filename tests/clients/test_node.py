@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
+import socket
 import subprocess
 import time
 from typing import Any
 from urllib.parse import urlsplit
 
+import jwt
 import pytest
 import requests
 
 from broker_local.server import PROJECT
-from broker_testing.journey import CALLBACK, TestClient, register
+from broker_testing.journey import CALLBACK, Login, TestClient, register
 from broker_testing.ports import free_port
 from broker_testing.registration import OPEN, policy_is
 from broker_testing.signing import jwk_of, jwk_set, new_key
@@ -159,6 +162,7 @@ def test_the_backend_of_the_docs(node: str, base: str, person: str) -> None:
             started = first_answer(f"{app}/login")
             arrived = requests.post(person, data=started.headers["location"], timeout=TIMEOUT).json()["url"]
             assert urlsplit(arrived).port == port
+            assert raw_answer(port, b"GET // HTTP/1.1").startswith(b"HTTP/1.1 400 ")
             assert get(arrived, "session=another").status_code == 401
             back = get(arrived, session_of(started))
             assert (back.status_code, back.headers["location"]) == (303, "/")
@@ -169,8 +173,44 @@ def test_the_backend_of_the_docs(node: str, base: str, person: str) -> None:
             backend.terminate()
 
 
+def verified_by_the_docs(node: str, issuer: str, resource: str, token: str) -> Any:
+    """What `answer` of docs/verify-tokens.md says of a token, under Node.js."""
+    text = (PROJECT / "docs" / "verify-tokens.md").read_text("utf-8")
+    (code,) = re.findall(r"```js\n(.*?)```", text, re.DOTALL)
+    code = code.replace("https://login.example.com", issuer).replace("https://api.example/v1", resource)
+    ask = "console.log(JSON.stringify(await answer(process.argv[1])));"
+    words = [node, "--input-type=module", "--eval", code + ask, token]
+    done = subprocess.run(words, cwd=HERE, env=script_environment(), capture_output=True, timeout=TIMEOUT, check=True)
+    return json.loads(done.stdout)
+
+
+def test_the_verification_of_the_docs(node: str, base: str) -> None:
+    resource = "https://api.example/v1"
+    login = Login(register(base, resources=(resource,)))
+    login.parameters["resource"] = resource
+    answer = login.tokens()
+    status, claims = verified_by_the_docs(node, base, resource, answer["access_token"])
+    assert (status, claims["aud"]) == (200, resource)
+    kids = {
+        key["kty"]: key["kid"] for key in requests.get(f"{base}/.well-known/jwks.json", timeout=TIMEOUT).json()["keys"]
+    }
+    confused = jwt.encode(claims, new_key("ES256"), algorithm="ES256", headers={"typ": "at+jwt", "kid": kids["RSA"]})
+    for bad in (answer["id_token"], confused, "x"):
+        assert verified_by_the_docs(node, base, resource, bad) == [401, {"error": "invalid_token"}]
+    for place in (f"http://127.0.0.1:{free_port()}", f"{base}/nowhere"):
+        unknown = verified_by_the_docs(node, place, resource, answer["access_token"])
+        assert unknown == [503, {"error": "temporarily_unavailable"}]
+
+
 def get(url: str, cookie: str = "") -> requests.Response:
     return requests.get(url, headers={"cookie": cookie}, allow_redirects=False, timeout=TIMEOUT)
+
+
+def raw_answer(port: int, request_line: bytes) -> bytes:
+    """To a target that no library sends."""
+    with socket.create_connection(("localhost", port), timeout=TIMEOUT) as connection:
+        connection.sendall(request_line + b"\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        return connection.makefile("rb").read()
 
 
 def session_of(response: requests.Response) -> str:
