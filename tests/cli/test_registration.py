@@ -162,3 +162,21 @@ def test_origins_follow_from_redirect_uris_as_browsers_spell_them() -> None:
     assert default_origins(client) == ("https://app.example", "http://localhost:3000", "http://127.0.0.1")
     validate_client(replace(client, origins=default_origins(client)), LIMITS)
     assert default_origins(replace(CONFIDENTIAL, redirect_uris=uris)) == ()
+
+
+@pytest.mark.parametrize("name", ["می\u200cخواهم", "👩\u200d👧", "Où\u00a0?", "1\u202f000"])
+def test_names_of_all_languages(name: str) -> None:
+    validate_client(replace(PUBLIC, name=name, software_id=name, contacts=(name,)), LIMITS)
+
+
+@pytest.mark.parametrize("name", ["", " ", "\u200d", "a\u202eb", "a\u2028b", "a\0"])
+def test_a_name_that_is_refused(name: str) -> None:
+    refused = {
+        "name": replace(PUBLIC, name=name),
+        "software_id": replace(PUBLIC, software_id=name),
+        "contacts": replace(PUBLIC, contacts=(name,)),
+    }
+    for field, client in refused.items():
+        with pytest.raises(InvalidRegistration) as refusal:
+            validate_client(client, LIMITS)
+        assert refusal.value.field == field

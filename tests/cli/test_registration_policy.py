@@ -69,16 +69,16 @@ def test_set_puts_the_count_right(operator: Operator) -> None:
 
 
 def test_a_token_is_shown_once(operator: Operator) -> None:
-    made = operator.json("registration", "token", "create", "--name", "For Ann", "--expires", "2h", "--uses", "3")
+    made = operator.json("registration", "token", "create", "--name", "For\u00a0Ann", "--expires", "2h", "--uses", "3")
     token = made.pop("token")
     assert re.fullmatch(r"tbi_[A-Za-z0-9_-]{43}", token)
     assert made["expires_at"] == operator.now + 7200
     stored = operator.registrations.initial_token(hash_secret(token))
     assert stored is not None
-    assert (stored.name, stored.uses_left, stored.is_usable()) == ("For Ann", 3, True)
+    assert (stored.name, stored.uses_left, stored.is_usable()) == ("For\u00a0Ann", 3, True)
     assert operator.json("registration", "token", "list") == [made]
     text = operator("registration", "token", "list").out
-    assert "For Ann" in text
+    assert "For\u00a0Ann" in text
     assert token not in text
     table = operator.aws("dynamodb").scan(TableName=operator.environment["BROKER_REGISTRY_TABLE"])
     assert token not in str(table["Items"])
@@ -99,6 +99,12 @@ def test_a_token_expires_and_is_revoked(operator: Operator) -> None:
 
 
 def test_a_token_has_sensible_limits(operator: Operator) -> None:
-    for words in (("--expires", "7"), ("--expires", "0d"), ("--uses", "0"), ("--name", "a\x1b[2J")):
+    for words in (
+        ("--expires", "7"),
+        ("--expires", "0d"),
+        ("--uses", "0"),
+        ("--name", "a\x1b[2J"),
+        ("--name", "\u200d"),
+    ):
         assert operator("registration", "token", "create", *words).status == 2
     assert operator.json("registration", "token", "list") == []

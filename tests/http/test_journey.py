@@ -111,6 +111,19 @@ def test_where_access_has_no_end_a_login_lives_for_its_absolute_lifetime(base: s
     assert (ended.status_code, ended.json()["error"]) == (400, "invalid_grant")
 
 
+def test_why_a_request_cannot_be_read_is_in_the_log(base: str, local_broker: LocalBroker) -> None:
+    """The page says it in the words that the operator may replace; the reason is for whoever looks the request up."""
+    before = len(local_broker.log_text())
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    page = requests.post(f"{base}/authorize", b"client_id=%zz", headers=form, timeout=30)
+    assert page.status_code == 400
+    said = "The sign-in request cannot be read. Please start again in the application."
+    assert said in page.text
+    assert "percent" not in page.text
+    reason = "Reason: a percent sign is not followed by two hexadecimal digits."
+    assert f"{said} {reason}" in local_broker.log_text()[before:]
+
+
 @pytest.mark.parametrize(
     ("sent", "told"),
     [

@@ -15,6 +15,8 @@ import pytest
 from broker import brand, clock
 from broker.brand import DEFAULT, MAX_LOGO_BYTES, Brand, BrandProblem, Link, document_of, parse
 from broker.pages import branding, colours, inert, page, style, texts
+from broker.printable import is_line
+from broker.protocol.clients import OIDC_SCOPES
 from broker.store.aws import StoreUnavailable
 from broker.store.brands import RETRY_SECONDS, Brands
 
@@ -53,12 +55,37 @@ def test_a_brand_survives_being_stored() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "می\u200cخواهم",
+        "क\u094d\u200dष",
+        "👩\u200d👧",
+        "Se connecter\u00a0?",
+        "10\u202f000",
+        "山田\u3000太郎",
+    ],
+)
+def test_what_languages_write_is_printable(text: str) -> None:
+    assert parse({"name": text, "texts": {"consent.allow": text}}).name == text
+    assert is_line(text, len(text))
+    assert not is_line(text, len(text) - 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "\u200d", "\u00a0\u200c", "a\0", "a\n", "a\u2028b", "a\u202eb", "a\u200bb", "a\ud800"]
+)
+def test_what_nobody_sees_or_what_breaks_a_line_is_not_printable(text: str) -> None:
+    assert not is_line(text, 100)
+
+
+@pytest.mark.parametrize(
     ("setting", "value"),
     [
         ("name", ""),
         ("name", "x" * 61),
         ("name", "two\nlines"),
         ("name", "turned \u202e"),
+        ("name", "\u200d"),
         ("accent", "blue"),
         ("accent", "#fff"),
         ("accent", "#2355c4;}body{display:none"),
@@ -118,10 +145,43 @@ def test_what_the_operator_writes_is_text_not_markup(shown_as: Any) -> None:
     assert 'href="https://x.example/?a=1&amp;b=&#x27;&quot;"' in body
 
 
-def test_language_and_direction(shown_as: Any) -> None:
-    for language, direction in (("en", "ltr"), ("pt-BR", "ltr"), ("he", "rtl"), ("ar-EG", "rtl")):
-        shown_as(parse({"language": language}))
-        assert f'<html lang="{language}" dir="{direction}">' in page.render("x", "").body
+@pytest.mark.parametrize(
+    "language", ["en", "pt-BR", "ku", "ar-Latn", "zh-Hant-TW", "sd-Deva", "de-1996", "kas-Deva-IN"]
+)
+def test_from_left_to_right(shown_as: Any, language: str) -> None:
+    shown_as(parse({"language": language}))
+    assert f'<html lang="{language}" dir="ltr">' in page.render("x", "").body
+
+
+@pytest.mark.parametrize(
+    "language",
+    [
+        *(
+            "he",
+            "iw",
+            "ar-EG",
+            "AR",
+            "ckb",
+            "ji",
+            "yi",
+            "ks",
+            "fa-AF",
+            "dv",
+            "nqo",
+            "syr",
+            "ug",
+            "ps",
+            "ur",
+            "sd",
+            "pnb",
+        ),
+        *("pa-Arab", "PA-arab-PK", "ku-Arab", "az-Arab-IR", "ff-Adlm", "rhg-Rohg", "zh-cmn-Arab", "ur-Aran", "en-Hebr"),
+    ],
+)
+def test_from_right_to_left(shown_as: Any, language: str) -> None:
+    """By the script if the tag names one, else by the one that the language is written in (CLDR, likely subtags)."""
+    shown_as(parse({"language": language}))
+    assert f'<html lang="{language}" dir="rtl">' in page.render("x", "").body
 
 
 class _Table:
@@ -172,6 +232,43 @@ def test_pages_are_shown_while_the_brand_cannot_be_read(monkeypatch: pytest.Monk
     table.down, now = False, now + RETRY_SECONDS
     table.item = {"pk": {"S": "brand#default"}, "accent": {"S": "red"}}
     assert reader.current() == DEFAULT
+
+
+# -- texts ---------------------------------------------------------------------------------------------------------
+
+_SHOWN_BY = (
+    *sorted(BROKER.glob("endpoints/**/*.py")),
+    *sorted(BROKER.glob("pages/*.py")),
+    BROKER / "protocol/authorization_request.py",
+)
+"""The modules that say something to a person."""
+
+
+def literals(module: Path) -> set[str]:
+    """The texts in its code, without docstrings; of one with values in it, what is between them."""
+    tree = ast.parse(module.read_text("utf-8"))
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in documentation)
+    return {node.value for node in constants if isinstance(node.value, str)}
+
+
+def test_every_sentence_that_a_person_is_shown_can_be_replaced() -> None:
+    said = {one for module in _SHOWN_BY if module.name != "texts.py" for one in literals(module)}
+    sentences = {one for one in said if re.fullmatch(r"[A-Z][a-z]+ [^<>=]+", one)}
+    assert "Please try again in a moment." in sentences
+    assert sentences - set(texts.KEYS) == set()
+
+
+def test_every_text_is_on_a_page() -> None:
+    code = {one for module in BROKER.rglob("*.py") if module.name != "texts.py" for one in literals(module)}
+    used = {key for key, text in texts.DEFAULTS.items() if key in code or text in code}
+    assert set(texts.DEFAULTS) - used == {f"consent.scope.{scope}" for scope in OIDC_SCOPES}, "which are put together"
+
+
+def test_a_stored_text_that_is_no_longer_shown_is_dropped() -> None:
+    for key in texts.RETIRED:
+        assert key not in texts.DEFAULTS
+        assert parse({"name": "N", "texts": {key: "Recht {scope}"}}) == Brand(name="N")
 
 
 # -- colours -------------------------------------------------------------------------------------------------------

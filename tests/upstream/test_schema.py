@@ -229,6 +229,12 @@ def test_a_wrong_file_says_where_and_why(overrides: Mapping[str, object], messag
     assert error_of(overrides) == message
 
 
+def test_a_title_of_any_language() -> None:
+    assert plain(title="فهرست\u200cما").title == "فهرست\u200cما"
+    for title in ("\u200d", "turned \u202e", "two\u2028lines"):
+        assert error_of({"title": title}) == "title: must be 1 to 60 printable characters"
+
+
 @pytest.mark.parametrize("name", ["", "Plain", "a b", "a/b", "-a", "a-", "a" * 65, "a.b", "ä"])
 def test_a_name_that_is_no_path_segment(name: str) -> None:
     with pytest.raises(ProviderFileError, match="a provider's name is"):

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import click
 
 from broker import clock
+from broker.printable import is_printable
 from broker_cli.failures import WrongInput
 from broker_cli.options import target
 
@@ -46,7 +47,7 @@ def sheet(fields: Fields) -> str:
 
 def printable(text: str) -> str:
     """`text` with what a terminal would act on escaped."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+    return "".join(one if is_printable(one) else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
 def moment(epoch: int) -> str:

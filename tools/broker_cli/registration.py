@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from broker import clock
+from broker.printable import is_line
 from broker.protocol.clients import hash_secret
 from broker.protocol.registration import LIFETIMES, InvalidRegistration
 from broker.protocol.registration_policy import MAX_CLIENTS, MODES, RegistrationPolicy, validate_policy
@@ -126,7 +127,7 @@ def set_policy(**given: Any) -> None:
 def create(name: str, expires: int, uses: int) -> None:
     """Make an initial access token. It is printed once."""
     broker = connect()
-    if len(name) > 100 or (name and not name.isprintable()):
+    if name and not is_line(name, 100):
         raise WrongInput("--name: must be at most 100 printable characters.")
     now = clock.now()
     secret = f"tbi_{secrets.token_urlsafe(32)}"

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from broker.pages import texts
+from broker.printable import is_line
 
 MAX_NAME = 60
 MAX_URL = 2000
@@ -25,7 +26,13 @@ _COLOUR = re.compile(r"#[0-9a-f]{6}")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}")
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 _DATA = re.compile(r"data:([a-z+/]+);base64,([A-Za-z0-9+/]+={0,2})")
-_RIGHT_TO_LEFT = frozenset({"ar", "dv", "fa", "he", "ku", "ps", "sd", "ug", "ur", "yi"})
+_SCRIPT = re.compile(r"-([a-z]{4})(?:-|$)")
+_RIGHT_TO_LEFT_SCRIPT = re.compile("adlm|ara[bn]|gara|hebr|mand|mend|nkoo|rohg|samr|syr[cejnx]|thaa|yezi")
+_RIGHT_TO_LEFT = re.compile(
+    "ara?|arb|acm|aeb|afb|aii|ajp|ap[cd]|arc|arq|ars|ary|arz|ayl|azb|bal|bgn|bqi|brh|ckb|dv|div|fa|fas|per|pes|prs|glk|haz"
+    "|he|heb|iw|ji|yi|yid|khw|ks|kas|lad|lah|lki|lrc|mid|mzn|nqo|pnb|ps|pus|pst|pb[tu]|rhg|sam|sd|snd|sdh|skr|syr|ug|uig|ur|urd"
+)
+"""Languages that CLDR's likely subtags write in such a script. Kurdish (ku) is not one: `ku-Arab` and `ckb` are."""
 
 
 class BrandProblem(ValueError):
@@ -65,7 +72,10 @@ class Brand:
     @property
     def direction(self) -> str:
         """`ltr` or `rtl`."""
-        return "rtl" if self.language.partition("-")[0].lower() in _RIGHT_TO_LEFT else "ltr"
+        language = self.language.lower()
+        if script := _SCRIPT.search(language):
+            return "rtl" if _RIGHT_TO_LEFT_SCRIPT.fullmatch(script[1]) else "ltr"
+        return "rtl" if _RIGHT_TO_LEFT.fullmatch(language.partition("-")[0]) else "ltr"
 
     @property
     def logo_source(self) -> str:
@@ -91,7 +101,7 @@ def parse(document: Mapping[str, Any]) -> Brand:
     """The brand that a stored or entered document describes; what it leaves out is the default.
 
     `document`: the attributes of Brand by name, with footer_links as [label, url] pairs and texts as a mapping.
-    Errors: BrandProblem.
+    Texts that no page shows any more are left out. Errors: BrandProblem.
     """
     known = {f.name for f in fields(Brand)}
     unknown = sorted(set(document) - known)
@@ -119,7 +129,7 @@ def _checked(name: str, value: Any) -> Any:
         case "footer_links":
             return _links(value)
         case "texts":
-            return tuple(sorted((key, _text(key, text)) for key, text in value.items()))
+            return tuple(sorted((key, _text(key, text)) for key, text in value.items() if key not in texts.RETIRED))
         case "logo":
             return _logo(value)
         case "name":
@@ -182,7 +192,7 @@ def _https(what: str, url: str) -> str:
 
 
 def _line(what: str, value: str, longest: int) -> str:
-    if not value.strip() or len(value) > longest or not value.isprintable():
+    if not is_line(value, longest):
         raise BrandProblem(f"{what} must be 1 to {longest} printable characters.")
     return value.strip()
 

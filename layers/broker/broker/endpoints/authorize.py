@@ -46,15 +46,18 @@ Adapt = Callable[[Client, Parameters], Adapted]
 """Reads a request of this client in a dialect. Errors: NoRedirect for a client that may not speak it; OAuthError."""
 
 
+_UNREADABLE = "The sign-in request cannot be read. Please start again in the application."
+
+
 class NoRedirect(Exception):
     """The request cannot be answered by a redirect. `explanation` is shown to the person; `detail`: that, and what only the log
     has besides."""
 
-    def __init__(self, code: str, explanation: str, sent: str = "") -> None:
+    def __init__(self, code: str, explanation: str, logged: str = "") -> None:
         super().__init__(code)
         self.code = code
         self.explanation = explanation
-        self.detail = f"{explanation} Sent: {sent}" if sent else explanation
+        self.detail = f"{explanation} {logged}".rstrip()
 
 
 def respond(request: Request, runtime: Runtime, adapt: Adapt = Adapted) -> Response:
@@ -73,7 +76,8 @@ def respond(request: Request, runtime: Runtime, adapt: Adapt = Adapted) -> Respo
         address = replace(return_address(client, parameters), dialect=adapted.dialect)
         return _plain(request, runtime, client, address, parameters)
     except NoReturn as refusal:
-        return _refuse(request, client, NoRedirect("invalid_request", refusal.explanation, refusal.sent))
+        sent = f"Sent: {refusal.sent}" if refusal.sent else ""
+        return _refuse(request, client, NoRedirect("invalid_request", refusal.explanation, sent))
     except NoRedirect as refusal:
         return _refuse(request, client, refusal)
     except StoreUnavailable as failure:
@@ -102,7 +106,7 @@ def _parameters(request: Request) -> Parameters:
             raise NoRedirect("invalid_request", "The sign-in request must be a form, with nothing in its address.")
         return request.form()
     except MalformedParameters as error:
-        raise NoRedirect("invalid_request", f"The sign-in request cannot be read: {error}.") from None
+        raise NoRedirect("invalid_request", _UNREADABLE, f"Reason: {error}.") from None
 
 
 def _client(runtime: Runtime, parameters: Parameters) -> Client:

@@ -31,7 +31,6 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
         "consent.scope.email": "See your e-mail address",
         "consent.scope.offline_access": "Stay connected while you are not using it",
         "consent.scope.other": "Use the permission {scope} at {provider}",
-        "consent.scope.any": "Use the permission {scope} at the place where you sign in",
         "consent.scope.none": "See nothing but that you have signed in",
         "consent.return": "Allow or deny, you then return to {host}.",
         "consent.device": "You return to an app on this device."
@@ -94,10 +93,14 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
         "error.again": "Please try again in a moment.",
         "error.reload": "Please reload this page in a moment.",
         "error.method": "Use GET or POST here.",
+        "error.method_get": "Use GET here.",
+        "error.method_post": "Use POST here.",
+        "error.unreadable": "The sign-in request cannot be read. Please start again in the application.",
         "error.form": "The sign-in request must be a form, with nothing in its address.",
         "error.no_client": "The application that sent you here must name itself once (client_id).",
         "error.unknown_client": "The application that sent you here is not known (client_id).",
         "error.disabled_client": "The application that sent you here has been switched off.",
+        "error.wrong_address": "The application that sent you here may not use this address.",
         "error.no_return": "The application must say once where to return to (redirect_uri).",
         "error.wrong_return": "The address to return to is not registered for this application (redirect_uri).",
         "error.wrong_request": "The application asked for something that it cannot have here, or asked in a wrong way.",
@@ -115,6 +118,9 @@ DEFAULTS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Key -> text."""
+
+RETIRED = frozenset({"consent.scope.any"})
+"""Keys that no page asks for any more. Stored brands may have them."""
 
 KEYS: Mapping[str, str] = MappingProxyType({text: key for key, text in DEFAULTS.items()})
 """Text -> key, for texts that come from code which knows nothing of pages."""

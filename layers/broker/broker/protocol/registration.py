@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import parse_qsl, urlsplit
 
+from broker.printable import is_line
 from broker.protocol import client_id_urls, jws, token_exchange
 from broker.protocol.capabilities import GRANT_TYPES, ID_TOKEN_ALGORITHMS
 from broker.protocol.client_authentication import METHODS
@@ -113,7 +114,7 @@ def _scheme_fault(scheme: str, host: str | None, has_more: bool) -> str | None:
 def _faults(client: Client) -> Iterator[tuple[str, str]]:
     if not _CLIENT_ID.fullmatch(client.client_id) and client_id_urls.fault(client.client_id, local=True) is not None:
         yield "client_id", "must be 1 to 128 printable ASCII characters without space and #, and not begin with -"
-    if not client.name.strip() or len(client.name) > MAX_NAME or not client.name.isprintable():
+    if not is_line(client.name, MAX_NAME):
         yield "name", f"must be 1 to {MAX_NAME} printable characters"
     for field in _LISTS:
         values = getattr(client, field)
@@ -273,11 +274,9 @@ def _stated_faults(client: Client) -> Iterator[tuple[str, str]]:
             yield "post_logout_redirect_uris", f"{_quoted(uri)} {rule}"
     for field in ("software_id", "software_version"):
         value = getattr(client, field)
-        if value is not None and not (value.isprintable() and 0 < len(value) <= MAX_NAME):
+        if value is not None and not is_line(value, MAX_NAME):
             yield field, f"must be 1 to {MAX_NAME} printable characters"
-    if len(client.contacts) > MAX_ENTRIES or not all(
-        entry.isprintable() and 0 < len(entry) <= MAX_NAME for entry in client.contacts
-    ):
+    if len(client.contacts) > MAX_ENTRIES or not all(is_line(entry, MAX_NAME) for entry in client.contacts):
         yield "contacts", f"must be at most {MAX_ENTRIES} texts of 1 to {MAX_NAME} printable characters"
     yield from _application_faults(client)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from broker.printable import is_line
 from broker.upstream.signing import BadClientKey, ClientKey, signed
 
 SELF_STATED = ("name", "given_name", "family_name")
@@ -52,11 +53,7 @@ def stated_claims(hook: Hook, text: str) -> Mapping[str, str]:
         return MappingProxyType({})
     read = hook.read_claims(text)
     found = {name: value for name in SELF_STATED if isinstance(value := read.get(name), str)}
-    return MappingProxyType({name: value for name, value in found.items() if _is_name(value)})
-
-
-def _is_name(text: str) -> bool:
-    return 0 < len(text) <= MAX_NAME and text.isprintable() and not text.isspace()
+    return MappingProxyType({name: value for name, value in found.items() if is_line(value, MAX_NAME)})
 
 
 # -- Sign in with Apple --------------------------------------------------------------------------------------------

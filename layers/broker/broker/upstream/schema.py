@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from broker.printable import is_line
 from broker.upstream.api_rules import AllowRule
 from broker.upstream.oauth_codes import OAUTH_CODES
 from broker.upstream.placeholder_rules import RESERVED, check_placeholders
@@ -143,7 +144,7 @@ def _check_hook(provider: Provider, top: Table) -> None:
 
 def _title(top: Table) -> str | None:
     title = top.text("title")
-    if title is not None and (len(title) > MAX_TITLE or not title.isprintable() or not title.strip()):
+    if title is not None and not is_line(title, MAX_TITLE):
         raise top.error("title", f"must be 1 to {MAX_TITLE} printable characters")
     return title
 

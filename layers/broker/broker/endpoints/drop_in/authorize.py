@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from broker.upstream.serve import ServedDialect
 
 STANDARD = "/authorize"
+_USE = {("GET",): "Use GET here.", ("POST",): "Use POST here.", ("GET", "POST"): "Use GET or POST here."}
 
 
 def respond(request: Request, runtime: Runtime) -> Response:
@@ -30,7 +31,7 @@ def respond(request: Request, runtime: Runtime) -> Response:
         page = error_page.render(
             request,
             title="Sign-in cannot go on",
-            explanation=f"Use {' or '.join(methods)} here.",
+            explanation=_USE[methods],
             code="invalid_request",
             status=405,
         )
