@@ -19,6 +19,7 @@ import jwt
 import pytest
 import requests
 
+from broker.runtime import runtime
 from broker_testing.conformance import Clients
 from broker_testing.journey import Login, TestClient, change, post_form, register, userinfo
 from broker_testing.parallel import at_once
@@ -33,7 +34,7 @@ from broker_testing.signing import (
     new_key,
     signed_by_hand,
 )
-from broker_testing.trouble import pass_time, store_answer_lost, store_refuses
+from broker_testing.trouble import meanwhile, pass_time, store_answer_lost, store_refuses
 from conformance.wire import assert_error, assert_invalid_client, assert_tokens, assert_unavailable
 
 pytestmark = pytest.mark.local_only
@@ -211,6 +212,21 @@ def test_an_assertion_is_used_once(clients: Clients) -> None:
     assert_invalid_client(client.post(form, assertion))
     assert_invalid_client(client.post({"token": tokens["refresh_token"]}, assertion, "/revoke"))
     assert_tokens(client.post(form))
+
+
+@pytest.mark.spec("TOK-73", "RFC 7523 3")
+def test_an_assertion_that_ends_while_it_is_looked_at_is_used_once(clients: Clients) -> None:
+    """It is good when it comes, and past when its first use is looked up: the client's keys took long to be there."""
+    client = signer(clients.base)
+    ends_at = int(NOW()) + 200
+    assertion = client.assertion(exp=ends_at)
+    token = assert_tokens(client.post(client.code(), assertion))["refresh_token"]
+    pass_time(ends_at - 1 - NOW())
+    runtime().registry.forget()
+    with meanwhile("GetItem", partial(pass_time, 2)):
+        replay = client.post({"token": token}, assertion, "/revoke")
+    assert_invalid_client(replay)
+    assert "used before" in replay.json()["error_description"]
 
 
 @pytest.mark.spec("TOK-73", "RFC 7523 3")

@@ -11,19 +11,21 @@ import pytest
 from broker import clock
 from broker.runtime import runtime
 from broker.store.aws import client
-from broker.store.grants import Grants
+from broker.store.grants import USED_MARGIN, Grants
 from broker_testing.parallel import at_once
 
 pytestmark = pytest.mark.usefixtures("base")
 
 
 def test_once_and_after_its_end_again() -> None:
-    grants, name, end = runtime().grants, secrets.token_hex(8), clock.now() + 60
+    grants, name, end = runtime().grants, secrets.token_hex(8), clock.now() + 10
     assert grants.use_once(name, end)
     assert not grants.use_once(name, end)
     assert grants.use_once(name + "x", end)
-    clock.offset = 61
-    assert grants.use_once(name, end + 60), "DynamoDB deletes late, so the end is part of the condition"
+    clock.offset = 11
+    assert not grants.use_once(name, end), "whoever found it good just before may come a little after its end"
+    clock.offset = 11 + USED_MARGIN
+    assert grants.use_once(name, end + 600), "DynamoDB deletes late, so the end is part of the condition"
 
 
 def test_of_many_at_the_same_moment_one() -> None:

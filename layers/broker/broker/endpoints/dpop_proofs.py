@@ -12,9 +12,6 @@ from broker.protocol.errors import INVALID_DPOP_PROOF, USE_DPOP_NONCE, OAuthErro
 from broker.runtime import Runtime
 from broker.store.aws import StoreUnavailable
 
-MARGIN = 60
-"""Seconds that the mark of a used proof outlives the proof: nobody's clock, and no slow request, gets between the two."""
-
 
 def proven_key(request: Request, runtime: Runtime, *, access_token: str | None = None) -> str:
     """The thumbprint of the key that the request's DPoP header proves. The proof is used up by this.
@@ -26,7 +23,7 @@ def proven_key(request: Request, runtime: Runtime, *, access_token: str | None =
         request.headers.get("dpop", ""), method=request.method, url=request.url, access_token=access_token
     )
     ends_at = _good_until(proof, runtime)
-    if not runtime.grants.use_once(f"dpop {proof.jkt} {proof.jti}", ends_at + MARGIN):
+    if not runtime.grants.use_once(f"dpop {proof.jkt} {proof.jti}", ends_at):
         audit.event("replay.refused", kind="DPoP proof")
         raise OAuthError(INVALID_DPOP_PROOF, "the DPoP proof was used before; make a new one for each request")
     return proof.jkt

@@ -22,6 +22,9 @@ KEEP_AFTER_END = 86400
 """Seconds that an ended or expired login stays readable, so that "why was this user logged out" has an answer."""
 MARK_BYTES = 9
 """Random bytes that a write leaves in `write_id`, to know its own work again when it is repeated."""
+USED_MARGIN = 60
+"""Seconds that the mark of what counts once outlives it. Between the look at its end and the write of the mark there are reads, and
+perhaps somebody's web server: more than any function may run."""
 
 
 @dataclass(frozen=True)
@@ -550,13 +553,14 @@ class Grants:
     # -- what counts once ------------------------------------------------------------------------------------------
 
     def use_once(self, name: str, expires_at: int) -> bool:
-        """Use up a name, such as that of a signed proof. False when it was used before and `expires_at` is not past.
+        """Use up a name, such as that of a signed proof. False when it was used before.
 
-        `name`: any text that tells it from all others; only its hash is kept. One conditional write, so of many requests at
-        the same moment exactly one gets True.
+        `name`: any text that tells it from all others; only its hash is kept. `expires_at`: when what it names ends (epoch
+        seconds), which the caller has checked: it may end before this write. One conditional write, so of many requests at the
+        same moment exactly one gets True.
         """
-        by = secrets.token_bytes(12)
-        values = {"pk": _once_id(name), "sk": "once", "by": by, "expires_at": expires_at, "delete_at": expires_at}
+        by, until = secrets.token_bytes(12), expires_at + USED_MARGIN
+        values = {"pk": _once_id(name), "sk": "once", "by": by, "expires_at": until, "delete_at": until}
         try:
             call(
                 self._dynamodb.put_item,
