@@ -5,6 +5,7 @@ The fixture `base` puts the clocks back after every test; what begins in a `with
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -93,6 +94,19 @@ def attempts_kept(operation: str) -> Iterator[list[Callable[[], None]]]:
 
     with _hook(f"before-send.dynamodb.{operation}", keep):
         yield kept
+
+
+@contextmanager
+def replicas_behind() -> Iterator[None]:
+    """DynamoDB has written all, and no eventually consistent read has any of it yet."""
+
+    def nothing(params: Mapping[str, Any], **_: Any) -> tuple[SimpleNamespace, dict[str, Any]] | None:
+        if json.loads(params["body"]).get("ConsistentRead"):
+            return None
+        return SimpleNamespace(status_code=200), {"ResponseMetadata": {"HTTPStatusCode": 200}}
+
+    with _hook("before-call.dynamodb.GetItem", nothing):
+        yield
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from broker.protocol.clients import hash_secret
 from broker.protocol.registration_policy import RegistrationPolicy
 from broker.runtime import runtime
 from broker.store.registrations import InitialToken
+from broker_testing.conformance import ORIGIN
 from broker_testing.journey import CALLBACK, Login, refresh, register, userinfo
 from broker_testing.parallel import at_once
 from broker_testing.registration import (
@@ -29,7 +30,14 @@ from broker_testing.registration import (
     registered,
     visitor,
 )
-from broker_testing.trouble import answer_lost_once, meanwhile, pass_time, store_answer_lost, store_refuses
+from broker_testing.trouble import (
+    answer_lost_once,
+    meanwhile,
+    pass_time,
+    replicas_behind,
+    store_answer_lost,
+    store_refuses,
+)
 from conformance.front_channel import assert_error_redirect, assert_page
 from conformance.wire import assert_error, assert_method_not_allowed, assert_tokens, assert_unavailable
 
@@ -97,6 +105,20 @@ def test_a_public_client_registers_and_logs_somebody_in(open_base: str) -> None:
     tokens = assert_tokens(login.redeem())
     assert userinfo(open_base, tokens["access_token"]).status_code == 200
     assert_tokens(refresh(client, tokens["refresh_token"]))
+
+
+@pytest.mark.spec("REG-125", "RFC 7591 3.2.1")
+@pytest.mark.parametrize("by", ["itself", "the operator"])
+def test_a_client_that_was_registered_just_now_is_known(open_base: str, by: str) -> None:
+    runtime().registry.forget()
+    with replicas_behind():
+        if by == "itself":
+            login, _ = log_in(visitor(open_base, registered(open_base, redirect_uris=[f"{ORIGIN}/cb"])))
+        else:
+            login = Login(register(open_base, providers=("openid",), origins=(ORIGIN,)))
+            login.run()
+        assert_tokens(login.redeem())
+        assert allowed_origin(open_base, ORIGIN) == ORIGIN
 
 
 @pytest.mark.spec("REG-125", "RFC 7591 3.2.1")

@@ -177,9 +177,8 @@ class Registry:
         cached = self._cache.get(pk)
         if cached and now < cached.until:
             return cached.value
-        # Who remembers nothing wants to know how it is now, and may be about to change it.
-        consistent = self._cache_seconds == 0
-        answer = call(self._dynamodb.get_item, TableName=self._table, Key=item({"pk": pk}), ConsistentRead=consistent)
+        # Consistent: a client may come in the moment after it was registered, and what is remembered makes it rare.
+        answer = call(self._dynamodb.get_item, TableName=self._table, Key=item({"pk": pk}), ConsistentRead=True)
         if "Item" not in answer:
             self._cache.pop(pk, None)
             return None
