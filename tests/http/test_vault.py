@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -816,6 +817,62 @@ def test_a_token_that_was_renewed_while_its_login_ended_is_revoked(base: str) ->
         refused = held.refresh()
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
     assert counted(base, STRICT) == {"token:refresh_token": 1, "revoke": 1}
+
+
+@contextmanager
+def while_renewing(action: Callable[[], None]) -> Iterator[None]:
+    """Somebody does `action` when the provider has renewed a token, and before the broker hears of it."""
+    send, waiting = BoundedHttp.send, [action]
+
+    def sending(self: BoundedHttp, request: UpstreamRequest, deadline: Deadline) -> UpstreamResponse:
+        answer = send(self, request, deadline)
+        if waiting and request.url.endswith("/token"):
+            waiting.pop()()
+        return answer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BoundedHttp, "send", sending)
+        yield
+    assert not waiting, "nothing was renewed"
+
+
+def _sign_out(held: Held, how: str) -> None:
+    if how == "revoke":
+        done = revoke(held.client, held.tokens["refresh_token"])
+    else:
+        hint = {"id_token_hint": held.tokens["id_token"]}
+        done = requests.get(f"{held.client.base}/logout", params=hint, timeout=30)
+    assert done.status_code == 200
+
+
+@pytest.mark.parametrize("how", ["revoke", "logout"])
+@pytest.mark.parametrize("request_", [Held.refresh, Held.userinfo])
+def test_who_signs_out_beside_a_renewal_is_not_asked_to_reconnect(
+    base: str, how: str, request_: Callable[[Held], requests.Response]
+) -> None:
+    """The tokens are gone when they are to be written, and not because the provider ended anything."""
+    held = logged_in(base)
+    pass_time(LIFETIME - 20)
+    with while_renewing(partial(_sign_out, held, how)):
+        refused = request_(held)
+    assert refused.status_code in (400, 401)
+    assert refused.json() == {
+        "error": "invalid_grant" if refused.status_code == 400 else "invalid_token",
+        "error_description": "the login has ended, please log in again",
+    }
+    assert held.grant.end_reason == {"revoke": "revoked"}.get(how, how)
+
+
+def test_who_finds_the_login_ended_for_the_same_reason_is_told_where_to_reconnect(base: str) -> None:
+    held = logged_in(base)
+    pass_time(LIFETIME - 20)
+
+    def end_beside() -> None:
+        ending.end(runtime(), base, held.handle.grant_id, "upstream_revoked", detail="refused")
+
+    with while_renewing(end_beside):
+        assert_reconnect(held.refresh())
+    assert held.grant.end_detail == "refused"
 
 
 def test_a_code_whose_answer_was_lost_ends_the_login_with_that_reason(base: str) -> None:

@@ -15,7 +15,8 @@ from broker.store.grants import Grant
 def required(runtime: Runtime, issuer_url: str, grant: Grant, kind: ErrorKind, reason: str) -> OAuthError:
     """End a login whose provider gives no more tokens, and return the error that tells its client where to reconnect.
 
-    `reason`: the code of vault.LinkDead. Errors: StoreUnavailable when the login could not be ended; then nothing has happened.
+    `reason`: the code of vault.LinkDead. Errors: StoreUnavailable when the login could not be ended, or nobody can say who else
+    has ended it; the same request may come again then.
     """
     reconnect_url = reconnect_request.url(runtime.keys.ring(), issuer_url, grant)
     ended = ending.end(runtime, issuer_url, grant.grant_id, "upstream_revoked", detail=reason)
@@ -28,6 +29,9 @@ def required(runtime: Runtime, issuer_url: str, grant: Grant, kind: ErrorKind, r
             reason=reason,
         )
         events.publish(runtime, events.reconnect_required(ended, reason, reconnect_url))
+    elif not _is_upstream_revoked(runtime.grants.read_grant(grant.grant_id)):
+        # A sign-out was first, and took the tokens away: who has signed out must not be asked to come back.
+        return OAuthError(kind, "the login has ended, please log in again")
     # "revoked" is the word by which clients of the guides' dialects tell this from a token that has expired.
     description = "the provider has revoked the access, please log in again"
     return OAuthError(kind, description, reconnect_url=reconnect_url)
@@ -36,9 +40,11 @@ def required(runtime: Runtime, issuer_url: str, grant: Grant, kind: ErrorKind, r
 def url_after_end(runtime: Runtime, issuer_url: str, grant: Grant) -> str | None:
     """Where to reconnect a login that has ended for want of the provider's tokens: the answer that said so may have been lost.
     None for every other login."""
-    if grant.stage != "ended" or grant.end_reason != "upstream_revoked":
-        return None
-    return reconnect_request.url(runtime.keys.ring(), issuer_url, grant)
+    return reconnect_request.url(runtime.keys.ring(), issuer_url, grant) if _is_upstream_revoked(grant) else None
+
+
+def _is_upstream_revoked(grant: Grant | None) -> bool:
+    return grant is not None and grant.stage == "ended" and grant.end_reason == "upstream_revoked"
 
 
 def note_recovery(runtime: Runtime, login: Grant) -> None:
