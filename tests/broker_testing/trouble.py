@@ -66,16 +66,21 @@ def meanwhile(operation: str, action: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def answer_lost_once(operation: str) -> Iterator[None]:
-    """DynamoDB does what the next `operation` asks, its answer never arrives, and botocore sends it again."""
+def answer_lost_once(operation: str, *, of: str = "", then: Callable[[], None] | None = None) -> Iterator[None]:
+    """DynamoDB does what the next `operation` asks, its answer never arrives, and botocore sends it again.
+
+    `of`: what the request has to have in it; `then`: what somebody does before it is sent again.
+    """
     dynamodb = client("dynamodb")
     send = dynamodb._endpoint.http_session.send
     lost: list[str] = []
 
     def lose_first(request: Any, **_: Any) -> None:
-        if not lost:
+        if not lost and of.encode() in request.body:
             lost.append(operation)
             send(request)
+            if then is not None:
+                then()
             raise ReadTimeoutError(endpoint_url="https://dynamodb.example")
 
     with _hook(f"before-send.dynamodb.{operation}", lose_first):

@@ -25,7 +25,8 @@ from broker.store.counters import Counters
 from broker.store.grants import Grant
 from broker_local.server import LocalBroker
 from broker_testing.device import Device, Person
-from broker_testing.journey import Login, register
+from broker_testing.journey import Login, register, userinfo
+from broker_testing.trouble import answer_lost_once
 from broker_testing.wire import tapped
 
 GRANT_TYPES = (device.GRANT_TYPE, "refresh_token")
@@ -80,6 +81,30 @@ def test_a_device_that_comes_after_the_end_of_its_login(base: str) -> None:
     clock.offset += 31
     late = tv.poll()
     assert (late.status_code, late.json()["error"]) == (400, "expired_token")
+
+
+@pytest.mark.parametrize("step", ['":until"', ":code_sealed"], ids=["state used up", "login ready"])
+def test_a_poll_between_a_write_and_its_repetition_undoes_nothing(base: str, step: str) -> None:
+    """A device polls every five seconds, about as long as the AWS client waits for an answer that is lost."""
+    tv, person = Device(register(base, grant_types=GRANT_TYPES, redirect_uris=())).begin(), Person(base)
+    back = person.callback_url(person.confirm(tv.user_code))
+    clock.offset += 6
+    polls: list[requests.Response] = []
+    with answer_lost_once("UpdateItem", of=step, then=lambda: polls.append(tv.poll())):
+        page = person.browser.get(back)
+    assert page.status_code == 200, page.text
+    clock.offset += 6
+    answer = tv.poll() if polls[0].status_code == 400 else polls[0]
+    assert answer.status_code == 200
+    assert userinfo(base, answer.json()["access_token"]).status_code == 200
+
+
+def test_a_poll_knows_its_own_repetition(base: str) -> None:
+    tv = Device(register(base, grant_types=GRANT_TYPES, redirect_uris=())).begin()
+    clock.offset += 6
+    with answer_lost_once("UpdateItem"):
+        assert tv.poll().json()["error"] == "authorization_pending"
+    assert grant_of(tv).poll_interval == 5
 
 
 def test_an_ordinary_login_stays_as_small_as_it_was(base: str) -> None:

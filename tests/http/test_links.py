@@ -28,7 +28,7 @@ from broker_testing.parallel import at_once
 from broker_testing.providers import provider_set
 from broker_testing.proxy import EXCHANGING, call, exchange, provider_with
 from broker_testing.sandbox import counted, end_at_provider, order_fault, start_counting
-from broker_testing.trouble import pass_time, store_refuses
+from broker_testing.trouble import answer_lost_once, pass_time, store_refuses
 
 LIFETIME = 300
 """Seconds that the access tokens of the sandbox's provider "openid" live."""
@@ -463,6 +463,34 @@ def test_a_scope_that_the_provider_did_not_grant_is_in_no_answer(base: str, capl
     assert "reconnect_url" in again.json()
     asked = refresh(client, again.json()["refresh_token"], scope="openid calendar")
     assert (asked.status_code, asked.json()["scope"]) == (200, "openid")
+
+
+@pytest.mark.parametrize("window", [0, 30])
+def test_a_note_between_a_rotation_and_its_repetition_makes_no_replay_of_it(base: str, window: int) -> None:
+    """userinfo finds, while the rotation's answer is lost, that the provider has taken a scope back."""
+    client = register(base, providers=("openid",), retry_window=window)
+    login = Login(client)
+    held = Held(login, login.tokens())
+    noted: list[bool] = []
+
+    def note() -> None:
+        noted.append(runtime().grants.note_missing_scope(held.grant, ("email",)))
+
+    with answer_lost_once("UpdateItem", of=":asked", then=note):
+        answer = held.refresh()
+    assert (answer.status_code, noted) == (200, [True])
+    assert refresh(client, answer.json()["refresh_token"]).status_code == 200
+
+
+def test_a_note_knows_its_own_repetition(base: str) -> None:
+    login = Login(register(base, providers=("openid",)))
+    held = Held(login, login.tokens())
+    with answer_lost_once("UpdateItem", then=lambda: assert_ok(held.refresh())):
+        assert runtime().grants.note_missing_scope(held.grant, ("email",))
+
+
+def assert_ok(answer: requests.Response) -> None:
+    assert answer.status_code == 200, answer.text
 
 
 def renew_by(by: str, held: Held) -> None:

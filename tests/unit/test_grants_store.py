@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from functools import partial
+from os import urandom
 from typing import Any
 
 import pytest
@@ -186,7 +187,10 @@ def test_each_step_leaves_behind_what_is_no_longer_needed(grants: Grants) -> Non
     ("stage", "step"),
     [
         (begun, claim),
-        (lambda grants: claim(grants, begun(grants)), finish),
+        (
+            lambda grants: claim(grants, begun(grants)),
+            lambda grants, login: finish(grants, login, secret_hash=urandom(32)),
+        ),
         (coded, redeem),
         (active, rotate),
     ],

@@ -14,7 +14,17 @@ from broker import clock
 from broker.encoding import b64url
 from broker.store.attributes import item, plain
 from broker.store.aws import call
-from broker.store.grants import KEEP_AFTER_END, MARK_BYTES, Grant, Grants, binding, contains, grant_values
+from broker.store.grants import (
+    KEEP_AFTER_END,
+    MARK_BYTES,
+    SIDE,
+    STEP,
+    Grant,
+    Grants,
+    binding,
+    contains,
+    grant_values,
+)
 
 WAITING = ("device", "login", "exchange")
 """Stages in which the device is told to go on polling."""
@@ -67,7 +77,7 @@ class DeviceLogins(Grants):
                 {
                     "Put": {
                         "TableName": self._table,
-                        "Item": item(grant_values(login) | {"write_id": mark, "delete_at": delete_at}),
+                        "Item": item(grant_values(login) | {STEP: mark, "delete_at": delete_at}),
                         "ConditionExpression": "attribute_not_exists(pk)",
                         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
                     }
@@ -110,7 +120,7 @@ class DeviceLogins(Grants):
             condition=_MAY_OPEN,
             update="SET stage = :ended, ended_at = :now, end_reason = :reason, browser_hash = :browser",
             values=_opening() | {":ended": "ended", ":reason": "denied", ":browser": browser_hash},
-            marked=True,
+            mark_in=STEP,
         )
 
     def reopen(self, grant_id: str, *, exchange_until: int) -> None:
@@ -143,7 +153,7 @@ class DeviceLogins(Grants):
                 ":client": client_id,
                 ":now": clock.now(),
             },
-            marked=True,
+            mark_in=SIDE,
         )
 
     def slow_down(self, grant_id: str, seconds: int) -> None:
@@ -197,7 +207,7 @@ class DeviceLogins(Grants):
             values=values,
             names={"#resource": "resource"} if resource else {},
             returns="ALL_OLD",
-            marked=True,
+            mark_in=STEP,
         )
 
 

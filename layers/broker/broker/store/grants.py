@@ -21,10 +21,13 @@ from broker.store.links import Link, LinkRefused, Links, link_of
 KEEP_AFTER_END = 86400
 """Seconds that an ended or expired login stays readable, so that "why was this user logged out" has an answer."""
 MARK_BYTES = 9
-"""Random bytes that a write leaves in `write_id`, to know its own work again when it is repeated."""
+"""Random bytes that a write leaves, to know its own work again when it is repeated."""
+STEP, SIDE = "write_id", "side_id"
+"""Where it leaves them: a step of the login, and what is only noted beside. Each has its own, because a note that came between a
+step and its repetition would take the step's mark away."""
 USED_MARGIN = 60
-"""Seconds that the mark of what counts once outlives it. Between the look at its end and the write of the mark there are reads, and
-perhaps somebody's web server: more than any function may run."""
+"""Seconds that the mark of what counts once outlives it. Between the look at its end and the write of the mark there are reads,
+and perhaps somebody's web server: more than any function may run."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ class Grants:
     def begin(self, login: Grant) -> None:
         """Step 1, by authorize: the login item. Errors: Refused if the id is taken (never, for random ids)."""
         mark = secrets.token_bytes(MARK_BYTES)
-        values = grant_values(login) | {"write_id": mark, "delete_at": login.expires_at + KEEP_AFTER_END}
+        values = grant_values(login) | {STEP: mark, "delete_at": login.expires_at + KEEP_AFTER_END}
         try:
             call(
                 self._dynamodb.put_item,
@@ -203,7 +206,7 @@ class Grants:
                 ":exchange": "exchange",
                 ":until": exchange_until,
             },
-            marked=True,
+            mark_in=STEP,
         )
 
     def open_pushed(
@@ -226,7 +229,7 @@ class Grants:
                 ":browser": browser_hash,
                 ":until": login_until,
             },
-            marked=True,
+            mark_in=STEP,
         )
 
     def keep_pushed(self, grant_id: str, *, client_id: str, until: int) -> None:
@@ -298,7 +301,13 @@ class Grants:
             update += ", browser_hash = :browser"
             values[":browser"] = after.browser_hash
         condition = "stage = :exchange AND expires_at = :until AND expires_at > :now"
-        self._step(after.grant_id, condition=condition, update=update, values=values, names=names, marked=True)
+        try:
+            self._step(after.grant_id, condition=condition, update=update, values=values, names=names)
+        except Refused as refused:
+            # A write that was repeated because its first answer was lost finds its own work, or what a device made of it
+            # meanwhile: no two grant secrets are the same, and the hash stays.
+            if refused.grant is None or refused.grant.secret_hash != after.secret_hash:
+                raise
 
     def approve(self, code: Grant, *, browser_hash: bytes, consent: Consent | None) -> None:
         """The person agreed: consent becomes code, once and for his browser alone, and `consent` is remembered, if any.
@@ -308,7 +317,7 @@ class Grants:
         """
         mark = secrets.token_bytes(MARK_BYTES)
         values = {
-            ":write_id": mark,
+            ":mark": mark,
             ":consent": "consent",
             ":browser": browser_hash,
             ":now": clock.now(),
@@ -321,7 +330,7 @@ class Grants:
             "TableName": self._table,
             "Key": _key(code.grant_id),
             "ConditionExpression": "stage = :consent AND browser_hash = :browser AND expires_at > :now",
-            "UpdateExpression": "SET write_id = :write_id, stage = :code, code_hash = :code_hash, code_sealed = :code_sealed,"
+            "UpdateExpression": f"SET {STEP} = :mark, stage = :code, code_hash = :code_hash, code_sealed = :code_sealed,"
             " expires_at = :expires REMOVE ask_consent, ask_login, ask_account",
             "ExpressionAttributeValues": item(values),
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
@@ -404,7 +413,7 @@ class Grants:
             values=values,
             names={"#state": "state"} | ({"#resource": "resource"} if resource else {}),
             returns="ALL_OLD",
-            marked=True,
+            mark_in=STEP,
         )
 
     def count_attempt(self, grant_id: str) -> None:
@@ -473,7 +482,7 @@ class Grants:
             f" upstream_due = :due, expires_at = :idle{binding(jkt, is_public, ':next')}",
             values=values,
             names=names,
-            marked=True,
+            mark_in=STEP,
         )
 
     def end(
@@ -501,7 +510,7 @@ class Grants:
                 f" REMOVE code_sealed{'' if is_answer else ', browser_hash, #state'}",
                 values=values,
                 names={} if is_answer else {"#state": "state"},
-                marked=True,
+                mark_in=STEP,
             )
         except Refused:
             return None
@@ -527,7 +536,7 @@ class Grants:
                     ":subject": by.subject,
                     ":by": by.grant_id,
                 },
-                marked=True,
+                mark_in=SIDE,
             )
         except Refused:
             return None
@@ -544,7 +553,7 @@ class Grants:
                 condition=f"stage = :active AND {before}",
                 update="SET missing_scope = :missing",
                 values=values,
-                marked=True,
+                mark_in=SIDE,
             )
         except Refused:
             return False
@@ -620,21 +629,21 @@ class Grants:
         values: Mapping[str, object],
         names: Mapping[str, str] | None = None,
         returns: str = "ALL_NEW",
-        marked: bool = False,
+        mark_in: str | None = None,
     ) -> Grant:
-        """One conditional write on a login. `marked`: it would refuse itself if it were repeated, so it leaves a mark.
+        """One conditional write on a login. `mark_in`: it would refuse itself if it were repeated, so it leaves a mark there.
 
         Errors: Refused; AnswerLost for a marked write that was to return the login as it was before.
         """
         mark = secrets.token_bytes(MARK_BYTES)
-        if marked:
-            update, values = _marking(update), {**values, ":write_id": mark}
+        if mark_in:
+            update, values = update.replace("SET ", f"SET {mark_in} = :mark, ", 1), {**values, ":mark": mark}
         try:
             stored = update_item(
                 self._dynamodb, self._table, _key(grant_id), condition, update, values, names=names, returns=returns
             )
         except ConditionFailed as failed:
-            if marked and _is_ours(failed.item, mark):
+            if mark_in and _is_ours(failed.item, mark, mark_in):
                 if returns == "ALL_OLD":
                     raise AnswerLost from None
                 return grant_of(failed.item)
@@ -642,14 +651,10 @@ class Grants:
         return grant_of(stored)
 
 
-def _marking(update: str) -> str:
-    return update.replace("SET ", "SET write_id = :write_id, ", 1)
-
-
-def _is_ours(stored: Item | None, mark: bytes) -> TypeGuard[Item]:
+def _is_ours(stored: Item | None, mark: bytes, mark_in: str = STEP) -> TypeGuard[Item]:
     """Whether the item that refused a write was last written by that very write. botocore repeats a write whose answer was
     lost, and to the repetition its own work looks like somebody else's: like a replay, or a theft."""
-    return stored is not None and bytes(plain(stored).get("write_id", b"")) == mark
+    return stored is not None and bytes(plain(stored).get(mark_in, b"")) == mark
 
 
 _OF_DEVICES = frozenset({"device_until", "poll_interval", "poll_after"})
