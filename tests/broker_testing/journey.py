@@ -192,6 +192,20 @@ def post_form(
     return requests.post(url, data=data, timeout=30, allow_redirects=False, **arguments)
 
 
+def send_exactly(
+    method: str, url: str, headers: Mapping[str, str] | None = None, data: bytes | None = None
+) -> requests.Response:
+    """One request with the URL as it is written; `requests` would repair what is wrong with it."""
+    with requests.Session() as session:
+        prepared = session.prepare_request(
+            requests.Request(method, url.partition("?")[0], headers=dict(headers or {}), data=data)
+        )
+        prepared.url = url
+        # Proxies and authorities of the environment, which only `requests.get` adds by itself.
+        around = session.merge_environment_settings(url, {}, None, None, None)
+        return session.send(prepared, allow_redirects=False, timeout=30, **around)
+
+
 def refresh(client: TestClient, refresh_token: str, **changes: str | None) -> requests.Response:
     """The refresh_token grant."""
     form = {"grant_type": "refresh_token", "refresh_token": refresh_token} | client.credentials()

@@ -9,7 +9,7 @@ from typing import Any
 import requests
 
 from broker.protocol.token_exchange import ACCESS_TOKEN_TYPE, GRANT_TYPE
-from broker_testing.journey import TestClient, post_form
+from broker_testing.journey import TestClient, post_form, send_exactly
 from broker_testing.providers import provider_set
 
 PROVIDER = "redbooth"
@@ -61,12 +61,7 @@ def call(
     sent = dict(headers or {})
     if access_token is not None:
         sent["authorization"] = f"Bearer {access_token}"
-    request = requests.Request(method, f"{client.base}/proxy/{provider}/", headers=sent, data=data).prepare()
-    request.url = f"{client.base}/proxy/{provider}/{path}"
-    with requests.Session() as session:
-        # Proxies and authorities of the environment, which only `requests.get` adds by itself.
-        around = session.merge_environment_settings(request.url, {}, None, None, None)
-        return session.send(request, allow_redirects=False, timeout=30, **around)
+    return send_exactly(method, f"{client.base}/proxy/{provider}/{path}", sent, data)
 
 
 def exchange(

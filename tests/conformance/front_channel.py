@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import requests
 
-from broker_testing.journey import Login
+from broker_testing.journey import Login, send_exactly
 
 _ERROR_TEXT = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]*")
 _LOADING = ("src", "href", "srcset", "data", "poster", "background")
@@ -94,13 +94,8 @@ def query_of(url: str) -> dict[str, str]:
 
 
 def get_exactly(url: str, headers: Mapping[str, str] | None = None) -> requests.Response:
-    """GET with the URL as it is written; `requests` would repair what is wrong with it."""
-    with requests.Session() as session:
-        prepared = session.prepare_request(requests.Request("GET", url.partition("?")[0], headers=dict(headers or {})))
-        prepared.url = url
-        # Proxies and authorities of the environment, which only `requests.get` adds by itself.
-        around = session.merge_environment_settings(url, {}, None, None, None)
-        return session.send(prepared, allow_redirects=False, timeout=30, **around)
+    """GET with the URL as it is written."""
+    return send_exactly("GET", url, headers)
 
 
 def _directives(response: requests.Response) -> dict[str, str]:

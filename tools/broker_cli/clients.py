@@ -346,7 +346,7 @@ def rotate_secret(client_id: str, yes: bool) -> None:
         raise WrongInput(
             f"{client_id} is a public client and has no secret; `client update --confidential` gives it one."
         )
-    if not set(before.auth_methods) & set(SECRET_METHODS):
+    if not before.uses_secret:
         raise WrongInput(f"{client_id} signs with a key of its own and has no secret; see `client update --jwks-file`.")
     lost = " The oldest of its two secrets stops working at once." if len(before.secrets) > 1 else ""
     confirm(f"Make a new secret for {before.name} ({client_id})?{lost}", yes=yes)

@@ -14,7 +14,7 @@ import click
 
 from broker import clock
 from broker.brand import BrandProblem
-from broker.protocol.clients import SECRET_METHODS, ClientSecret, hash_secret
+from broker.protocol.clients import ClientSecret, hash_secret
 from broker.protocol.registration import InvalidRegistration
 from broker.protocol.registration_policy import validate_policy
 from broker.settings import LIMITS
@@ -141,7 +141,7 @@ def _with_secrets(wanted: Stage, there: Stage) -> tuple[Stage, dict[str, str]]:
     made: dict[str, str] = {}
     clients = dict(wanted.clients)
     for client_id, client in wanted.clients.items():
-        if set(client.auth_methods) & set(SECRET_METHODS) and not client.secrets:
+        if client.uses_secret and not client.secrets:
             made[client_id] = new_secret()
             clients[client_id] = replace(client, secrets=(ClientSecret(hash_secret(made[client_id]), clock.now()),))
         elif client.is_public and client_id in there.clients:

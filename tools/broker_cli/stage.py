@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from broker.brand import Brand, BrandProblem, document_of
 from broker.brand import parse as parse_brand
-from broker.protocol.clients import SECRET_METHODS, Client, ClientSecret
+from broker.protocol.clients import Client, ClientSecret
 from broker.protocol.registration_policy import RegistrationPolicy
 from broker.store.registry import ProviderEntry
 
@@ -127,8 +127,7 @@ def changes(there: Stage, wanted: Stage, *, prune: bool) -> list[Change]:
 def _client_there(before: Client | None, client: Client, now: int) -> Client:
     if before is None:
         return replace(client, created_at=now)
-    keeps = bool(set(client.auth_methods) & set(SECRET_METHODS))
-    secrets = client.secrets or (before.secrets if keeps else ())
+    secrets = client.secrets or (before.secrets if client.uses_secret else ())
     return replace(client, created_at=before.created_at, secrets=secrets)
 
 

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from broker.crypto import rotation
 from broker.key_lives import lives
-from broker.protocol.clients import SECRET_METHODS, Client
+from broker.protocol.clients import Client
 from broker_cli.client_rules import PROVIDER_LISTS
 from broker_cli.doctor.posture import Rule, Verdict, fail, warn
 from broker_cli.doctor.snapshot import Snapshot
@@ -62,7 +62,7 @@ def _old_secrets(snapshot: Snapshot) -> Iterator[Verdict]:
 
 def _no_secret(snapshot: Snapshot) -> Iterator[Verdict]:
     for client in snapshot.clients:
-        if set(client.auth_methods) & set(SECRET_METHODS) and not client.secrets:
+        if client.uses_secret and not client.secrets:
             yield fail(f"{_named(client)} is confidential and has no secret, so it cannot authenticate")
 
 
@@ -147,7 +147,7 @@ def _keys_there(snapshot: Snapshot) -> Iterator[Verdict]:
 
 def _keys(snapshot: Snapshot) -> Iterator[Verdict]:
     assert snapshot.keys is not None  # noqa: S101 - the rule names it in `sees`
-    scheduled = snapshot.stack.rotation_days or 0 if snapshot.stack is not None else 0
+    scheduled = (snapshot.stack and snapshot.stack.rotation_days) or 0
     oldest = max(OLDEST_KEY, (scheduled + LATE_DAYS) * DAY)  # whoever chose a longer schedule knows
     for problem in rotation.problems(snapshot.keys, snapshot.now, lives(), oldest=oldest):
         yield warn(problem) if "has been in use" in problem else fail(problem)

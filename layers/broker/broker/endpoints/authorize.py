@@ -188,8 +188,8 @@ def _choose(request: Request, runtime: Runtime, client: Client, parameters: Para
     it was pushed, so that no reloading prolongs it further. Errors: Refused, StoreUnavailable."""
     until = max(login.expires_at, login.created_at + runtime.settings.login_lifetime)
     runtime.grants.keep_pushed(login.grant_id, client_id=client.client_id, until=until)
-    reference = {"client_id": client.client_id, "request_uri": parameters.require("request_uri")}
-    return chooser.render(request, runtime, client, list(reference.items()))
+    reference = [("client_id", client.client_id), ("request_uri", parameters.require("request_uri"))]
+    return chooser.render(request, runtime, client, reference)
 
 
 def _chosen(parameters: Parameters) -> str | None:

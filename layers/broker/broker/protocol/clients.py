@@ -112,6 +112,11 @@ class Client:
         """True when the client cannot keep a secret (RFC 6749 section 2.1)."""
         return self.auth_methods == ("none",)
 
+    @property
+    def uses_secret(self) -> bool:
+        """True when it authenticates by a secret of its own, in whichever place (RFC 6749 section 2.3.1)."""
+        return not set(SECRET_METHODS).isdisjoint(self.auth_methods)
+
     def acts_at(self, provider: str) -> bool:
         """Whether it may use people's accounts at that provider: its API through the broker, or the access token itself. What
         that opens no scope of the client's limits."""

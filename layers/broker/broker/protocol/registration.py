@@ -12,7 +12,7 @@ from broker.printable import is_line
 from broker.protocol import client_id_urls, jws, token_exchange
 from broker.protocol.capabilities import GRANT_TYPES, ID_TOKEN_ALGORITHMS
 from broker.protocol.client_authentication import METHODS
-from broker.protocol.clients import MAX_ENTRIES, SECRET_METHODS, Client, web_origin
+from broker.protocol.clients import MAX_ENTRIES, Client, web_origin
 from broker.protocol.errors import OAuthError
 from broker.protocol.redirects import LOOPBACK_HOSTS
 from broker.protocol.scopes import parse_scope
@@ -160,7 +160,7 @@ def _authentication_faults(client: Client) -> Iterator[tuple[str, str]]:
         yield "auth_methods", f"must be of {', '.join(known)}"
     if "private_key_jwt" in client.auth_methods and (len(client.auth_methods) > 1 or client.secrets):
         yield "auth_methods", "private_key_jwt stands alone, as a secret beside it would be a weaker way in"
-    if set(client.auth_methods) & set(SECRET_METHODS) and not 1 <= len(client.secrets) <= 2:
+    if client.uses_secret and not 1 <= len(client.secrets) <= 2:
         yield "secrets", "a client that sends a secret has one, or two while one is being replaced"
     if client.refresh_cookie:
         yield (
